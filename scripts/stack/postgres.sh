@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# A private PostgreSQL: own folder, own port, TCP on the loopback only, never as root.
+
+POSTGRES="$DIR/postgres"
+ROLE_SECRETS=(admin_password migrator_password writer_password reader_password desk_password)
+
+start_postgres() {
+  find_postgres
+  if is_paused postgres; then resume_service postgres; fi
+  if is_alive postgres; then return; fi
+  ! is_open "$POSTGRES_PORT" || die "port $POSTGRES_PORT is taken by somebody else; set VIGIE_POSTGRES_PORT"
+  local secret
+  for secret in "${ROLE_SECRETS[@]}"; do random_secret "$SECRETS/$secret"; done
+  if [[ ! -f $POSTGRES/data/PG_VERSION ]]; then make_cluster; fi
+  write_postgres_config
+  await_orphans
+  say "starting PostgreSQL on 127.0.0.1:$POSTGRES_PORT"
+  launch postgres "${AS_OWNER[@]}" "$POSTGRES_BIN/postgres" -D "$POSTGRES/data"
+}
+
+await_postgres() {
+  until_or_fail 60 postgres postgres_answers
+  if [[ ! -f $DIR/roles-made ]]; then
+    VIGIE_ROLE_SECRETS="$SECRETS" as_admin -v ON_ERROR_STOP=1 -d postgres -f "$ROOT/scripts/roles.sql" >/dev/null
+    touch "$DIR/roles-made"
+  fi
+}
+
+postgres_answers() { "$POSTGRES_BIN/pg_isready" -q -h 127.0.0.1 -p "$POSTGRES_PORT"; }
+
+# Fast shutdown: sessions are ended, what was committed is flushed.
+end_postgres() { end_service postgres INT; }
+
+as_admin() {
+  PGPASSWORD="$(<"$SECRETS/admin_password")" "$POSTGRES_BIN/psql" -X -q -h 127.0.0.1 -p "$POSTGRES_PORT" -U vigie_admin "$@"
+}
+
+# The newest installation of version 15 or later: POSTGRES_BIN. And how to run it as its owner: AS_OWNER.
+find_postgres() {
+  local candidate version
+  POSTGRES_BIN=''
+  for candidate in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -Vr) $(dirname "$(command -v postgres || echo /none/x)"); do
+    [[ -x $candidate/initdb ]] || continue
+    version=$("$candidate/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+    if ((version >= 15)); then POSTGRES_BIN=$candidate && break; fi
+  done
+  [[ -n $POSTGRES_BIN ]] || STATUS=2 die "PostgreSQL 15 or later is missing; run scripts/install.sh"
+  AS_OWNER=()
+  OWNER=$(id -un)
+  if ((EUID == 0)); then
+    OWNER=postgres
+    if ! getent passwd postgres >/dev/null; then
+      OWNER=vigie-stack
+      getent passwd "$OWNER" >/dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin "$OWNER"
+    fi
+    AS_OWNER=(setpriv "--reuid=$OWNER" "--regid=$(id -g "$OWNER")" --clear-groups)
+  fi
+}
+
+make_cluster() {
+  say "making a PostgreSQL cluster owned by $OWNER"
+  make_cluster_folder
+  # initdb reads the superuser's password as the owner, who has no way into secrets/.
+  install -o "$OWNER" -m 600 "$SECRETS/admin_password" "$POSTGRES/password"
+  (cd / && "${AS_OWNER[@]}" "$POSTGRES_BIN/initdb" -D "$POSTGRES/data" -U vigie_admin --pwfile="$POSTGRES/password" \
+    -A scram-sha-256 --encoding=UTF8 --locale=C) >"$LOGS/initdb.log" 2>&1 ||
+    { rm -f "$POSTGRES/password"; cat "$LOGS/initdb.log" >&2; die "initdb failed"; }
+  rm -f "$POSTGRES/password" "$DIR/roles-made"
+  echo "include 'vigie.conf'" >>"$POSTGRES/data/postgresql.conf"
+}
+
+# Below a folder that only root may enter (a clone in /root), the owner cannot reach its data: it then lies in
+# /var/tmp, behind a link.
+make_cluster_folder() {
+  remove_cluster
+  if "${AS_OWNER[@]}" test -x "$DIR"; then
+    install -d -o "$OWNER" -m 700 "$POSTGRES"
+  else
+    local elsewhere
+    elsewhere=$(mktemp -d /var/tmp/vigie-stack.XXXXXXXX)
+    chown "$OWNER" "$elsewhere"
+    ln -s "$elsewhere" "$POSTGRES"
+    say "$OWNER cannot enter $DIR; the database lies in $elsewhere"
+  fi
+  POSTGRES=$(realpath "$POSTGRES")
+}
+
+remove_cluster() {
+  local target
+  if [[ -L $DIR/postgres ]]; then
+    target=$(readlink "$DIR/postgres")
+    [[ $target == /var/tmp/vigie-stack.* ]] && rm -rf "$target"
+  fi
+  rm -rf "$DIR/postgres"
+}
+
+write_postgres_config() {
+  cat >"$POSTGRES/data/vigie.conf" <<CONF
+listen_addresses = '127.0.0.1'
+port = $POSTGRES_PORT
+unix_socket_directories = ''
+password_encryption = 'scram-sha-256'
+max_connections = 200
+# A committed row is on the disk: what the tests prove about crashes would mean nothing otherwise.
+fsync = on
+synchronous_commit = on
+# A day is a partition: a query without its day locks hundreds of tables and their indexes.
+max_locks_per_transaction = 1024
+shared_buffers = 256MB
+max_wal_size = 2GB
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] %u@%d '
+log_lock_waits = on
+CONF
+}
+
+# After a kill the backends of the dead postmaster may need a moment; a new one refuses to start beside them.
+await_orphans() {
+  local id deadline=$((SECONDS + 20))
+  [[ -f $POSTGRES/data/postmaster.pid ]] || return 0
+  id=$(sed -n '7s/.* //p' "$POSTGRES/data/postmaster.pid")
+  [[ -n $id ]] || return 0
+  while ipcs -m -i "$id" 2>/dev/null | grep -Eq 'nattch=[1-9]'; do
+    ((SECONDS < deadline)) || die "processes of the former PostgreSQL still run in $POSTGRES/data"
+    sleep 0.1
+  done
+}
