@@ -23,7 +23,7 @@ VIGIE_SMTP_PORT choose them for you. VIGIE_STACK_CACHE moves the downloads.
 TEXT
 }
 
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 NAME=dev
 words=()
 while (($#)); do

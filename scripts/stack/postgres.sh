@@ -13,7 +13,7 @@ start_postgres() {
   for secret in "${ROLE_SECRETS[@]}"; do random_secret "$SECRETS/$secret"; done
   if [[ ! -f $POSTGRES/data/PG_VERSION ]]; then make_cluster; fi
   write_postgres_config
-  await_orphans
+  clear_former_cluster
   say "starting PostgreSQL on 127.0.0.1:$POSTGRES_PORT"
   launch postgres "${AS_OWNER[@]}" "$POSTGRES_BIN/postgres" -D "$POSTGRES/data"
 }
@@ -82,7 +82,6 @@ make_cluster_folder() {
     ln -s "$elsewhere" "$POSTGRES"
     say "$OWNER cannot enter $DIR; the database lies in $elsewhere"
   fi
-  POSTGRES=$(realpath "$POSTGRES")
 }
 
 remove_cluster() {
@@ -115,14 +114,23 @@ log_lock_waits = on
 CONF
 }
 
-# After a kill the backends of the dead postmaster may need a moment; a new one refuses to start beside them.
-await_orphans() {
-  local id deadline=$((SECONDS + 20))
-  [[ -f $POSTGRES/data/postmaster.pid ]] || return 0
-  id=$(sed -n '7s/.* //p' "$POSTGRES/data/postmaster.pid")
-  [[ -n $id ]] || return 0
-  while ipcs -m -i "$id" 2>/dev/null | grep -Eq 'nattch=[1-9]'; do
+# After a kill the backends of the dead postmaster may need a moment; a new one refuses to start beside them. It
+# also refuses while the dead one's pid is held by a zombie, which a container without an init keeps for ever:
+# once the processes are gone, the lock file is removed here.
+clear_former_cluster() {
+  local lock="$POSTGRES/data/postmaster.pid" former memory deadline=$((SECONDS + 20))
+  [[ -f $lock ]] || return 0
+  former=$(head -n 1 "$lock")
+  if is_running_postgres "$former"; then die "a PostgreSQL with pid $former runs in $POSTGRES/data already"; fi
+  memory=$(sed -n '7s/.* //p' "$lock")
+  while [[ -n $memory ]] && ipcs -m -i "$memory" 2>/dev/null | grep -Eq 'nattch=[1-9]'; do
     ((SECONDS < deadline)) || die "processes of the former PostgreSQL still run in $POSTGRES/data"
     sleep 0.1
   done
+  rm -f "$lock"
+}
+
+# Somebody else may have the pid by now: what counts is a postmaster that works in this folder.
+is_running_postgres() {
+  [[ $(readlink "/proc/$1/cwd" 2>/dev/null) == "$(realpath "$POSTGRES/data")" && $(state_of "$1") != Z ]]
 }

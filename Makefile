@@ -1,0 +1,35 @@
+# `make help` lists what there is. Everything can be run again at any time.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+STACK ?= dev
+
+.PHONY: help setup test check deny stack-up stack-down stack-status stack-wipe
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install and download what is missing: packages, Kafka, the ONNX runtime, crates
+	@scripts/install.sh
+	@scripts/stack.sh download
+	@cargo fetch --locked
+
+test: setup ## Every test, against a real Kafka, PostgreSQL and SMTP server of its own
+	@scripts/test.sh
+
+check: ## Format, lints and documentation, warnings refused
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+stack-up: ## Start the development stack (STACK=dev names it)
+	@scripts/stack.sh up --name $(STACK)
+
+stack-down: ## Stop it; the data stays
+	@scripts/stack.sh down --name $(STACK)
+
+stack-status: ## What of it runs, and where
+	@scripts/stack.sh status --name $(STACK)
+
+stack-wipe: ## Stop it and remove its data
+	@scripts/stack.sh wipe --name $(STACK)

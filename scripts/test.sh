@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Every test, against a stack of its own. It is removed afterwards; when a test failed, its data and logs stay in
+# .stack/NAME until the next run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+NAME="${VIGIE_TEST_STACK:-test}"
+
+step() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
+
+finish() {
+  local status=$?
+  trap - EXIT INT TERM
+  if ((status == 0)); then
+    scripts/stack.sh wipe --name "$NAME"
+  else
+    scripts/stack.sh down --name "$NAME" || true
+    printf '\nFAILED (exit code %d); the logs of the stack: .stack/%s/logs\n' "$status" "$NAME" >&2
+  fi
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+step "building"
+cargo test --workspace --locked --no-run
+
+step "a fresh stack"
+scripts/stack.sh wipe --name "$NAME"
+scripts/stack.sh up --name "$NAME"
+# shellcheck source=/dev/null
+source ".stack/$NAME/env"
+
+step "the SMTP sink"
+"$VIGIE_STACK_PYTHON" scripts/test_smtp_sink.py
+
+step "the workspace"
+cargo test --workspace --locked
+
+step "all passed"
