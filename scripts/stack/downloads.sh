@@ -35,10 +35,11 @@ download_kafka() {
 
 download_python() {
   local wanted="$ROOT/scripts/requirements.txt" have="$CACHE/venv/requirements.txt"
-  cmp -s "$wanted" "$have" && return
+  # An environment whose interpreter was upgraded away is made anew.
+  cmp -s "$wanted" "$have" && "$PYTHON" -c 'import aiosmtpd' 2>/dev/null && return
   require python3
   say "making the Python environment of the SMTP sink…"
-  python3 -m venv "$CACHE/venv"
+  python3 -m venv --clear "$CACHE/venv"
   "$PYTHON" -m pip install -q --disable-pip-version-check -r "$wanted"
   cp "$wanted" "$have"
 }

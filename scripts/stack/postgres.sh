@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # A private PostgreSQL: own folder, own port, TCP on the loopback only, never as root.
 
-POSTGRES="$DIR/postgres"
+# Where the link leads, if it is one: the owner cannot walk through the folders above the link.
+POSTGRES="$(realpath -m "$DIR/postgres")"
 ROLE_SECRETS=(admin_password migrator_password writer_password reader_password desk_password)
 
 start_postgres() {
@@ -81,16 +82,14 @@ make_cluster_folder() {
     chown "$OWNER" "$elsewhere"
     ln -s "$elsewhere" "$POSTGRES"
     say "$OWNER cannot enter $DIR; the database lies in $elsewhere"
+    POSTGRES=$elsewhere
   fi
 }
 
 remove_cluster() {
-  local target
-  if [[ -L $DIR/postgres ]]; then
-    target=$(readlink "$DIR/postgres")
-    [[ $target == /var/tmp/vigie-stack.* ]] && rm -rf "$target"
-  fi
-  rm -rf "$DIR/postgres"
+  if [[ -L $DIR/postgres && $POSTGRES == /var/tmp/vigie-stack.* ]]; then rm -rf "$POSTGRES"; fi
+  POSTGRES="$DIR/postgres"
+  rm -rf "$POSTGRES"
 }
 
 write_postgres_config() {
@@ -132,5 +131,5 @@ clear_former_cluster() {
 
 # Somebody else may have the pid by now: what counts is a postmaster that works in this folder.
 is_running_postgres() {
-  [[ $(readlink "/proc/$1/cwd" 2>/dev/null) == "$(realpath "$POSTGRES/data")" && $(state_of "$1") != Z ]]
+  [[ $(readlink "/proc/$1/cwd" 2>/dev/null) == "$POSTGRES/data" && $(state_of "$1") != Z ]]
 }
