@@ -1,1 +1,11 @@
-//! Vigie.
+//! Vigie: a real-time payment-fraud stream processor.
+//!
+//! The modules in reading order. The [`engine`] is pure: records in, decisions out. Three
+//! floors use it and never import each other: the live stream, the desk that people look at,
+//! and the lab for model work.
+
+pub mod config;
+
+pub mod bundle;
+
+pub mod engine;

@@ -1,0 +1,3 @@
+//! The engine: records in, decisions out. No clock, no I/O but the model's graph.
+
+pub mod batch;
