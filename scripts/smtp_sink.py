@@ -15,11 +15,13 @@ import argparse
 import asyncio
 import email
 import email.policy
+import logging
 import os
 import re
 import signal
 import ssl
 import sys
+import warnings
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -147,6 +149,9 @@ def login(user: str, password_file: Path):
 
 
 async def serve(arguments: argparse.Namespace) -> None:
+    # On the loopback a password without TLS is what was asked for; the library would complain at every connection.
+    warnings.filterwarnings("ignore", module="aiosmtpd")
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
     mails, mode = MailFolder(arguments.dir), Mode(arguments.mode_file)
     settings: dict[str, object] = {}
     tls = None

@@ -35,6 +35,6 @@ step "the SMTP sink"
 "$VIGIE_STACK_PYTHON" scripts/test_smtp_sink.py
 
 step "the workspace"
-cargo test --workspace --locked
+cargo test --workspace --locked --no-fail-fast
 
 step "all passed"

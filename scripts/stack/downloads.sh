@@ -28,7 +28,7 @@ download_kafka() {
   require mvn
   say "downloading Apache Kafka $KAFKA_VERSION (54 MB)…"
   rm -rf "$KAFKA_JARS.part"
-  mvn -q -B -f "$ROOT/scripts/kafka/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
+  mvn -q -B -Dstyle.color=never -f "$ROOT/scripts/kafka/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
     -Dkafka.version="$KAFKA_VERSION" -DoutputDirectory="$KAFKA_JARS.part"
   mv "$KAFKA_JARS.part" "$KAFKA_JARS"
 }
