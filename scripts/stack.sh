@@ -15,6 +15,7 @@ Usage: scripts/stack.sh VERB [SERVICE] [--name NAME]
   pause SERVICE      stop it in its tracks (SIGSTOP), connections stay open
   resume SERVICE     let it go on
   kill SERVICE       end it without warning (SIGKILL)
+  psql [ROLE] [-- …] psql as reader (default), writer, migrator, desk or admin; what follows -- is for psql
 
 SERVICE is kafka, postgres or smtp. NAME (default: dev) is a stack of its own: ports, data, secrets.
 Everything lies in .stack/; `source .stack/NAME/env` points the processor at it.
@@ -31,6 +32,7 @@ while (($#)); do
     --name) NAME=${2:?--name needs a name} && shift ;;
     --name=*) NAME=${1#--name=} ;;
     -h | --help) usage && exit 0 ;;
+    --) shift && break ;;
     *) words+=("$1") ;;
   esac
   shift
@@ -57,6 +59,7 @@ up() {
   download_all
   choose_ports
   random_secret "$SECRETS/token_key"
+  make_certificate
   write_env
   start_kafka
   start_postgres
@@ -85,12 +88,10 @@ wipe() {
 
 status() {
   local all=0 one
-  choose_ports_if_known
+  if [[ -f $PORTS ]]; then read_ports; fi
   for one in kafka postgres smtp; do status_of "$one" || all=1; done
   return $all
 }
-
-choose_ports_if_known() { if [[ -f $PORTS ]]; then choose_ports; fi; }
 
 status_of() {
   local port_variable="${1^^}_PORT"
@@ -104,11 +105,18 @@ status_of() {
 }
 
 start() {
-  [[ -f $PORTS ]] || die "this stack has never been up"
+  read_ports
   lock_stack
-  choose_ports
   "start_$1"
   "await_$1"
+}
+
+open_psql() {
+  read_ports
+  find_postgres
+  [[ -s $SECRETS/$1_password ]] || die "no such role: $1"
+  PGPASSWORD="$(<"$SECRETS/$1_password")" exec "$POSTGRES_BIN/psql" -X -h 127.0.0.1 -p "$POSTGRES_PORT" \
+    -U "vigie_$1" -d vigie "${@:2}"
 }
 
 # What the processor and the tests need to know, as variables. Written at every `up`; never committed.
@@ -143,6 +151,7 @@ VIGIE_STACK_MAILS=$MAILS
 VIGIE_STACK_SMTP_MODE=$SMTP_MODE
 VIGIE_STACK_SMTP_SINK=$ROOT/scripts/smtp_sink.py
 VIGIE_STACK_PYTHON=$PYTHON
+VIGIE_STACK_TLS=$TLS
 ENV
   } >"$file.part"
   mv "$file.part" "$file"
@@ -150,6 +159,7 @@ ENV
 
 case $verb in
   up | down | status | wipe) "$verb" ;;
+  psql) open_psql "${service:-reader}" "$@" ;;
   download) mkdir -p "$CACHE" && download_all ;;
   start | pause | resume | kill)
     case $service in

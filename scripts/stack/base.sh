@@ -9,6 +9,8 @@ LOGS="$DIR/logs"
 PIDS="$DIR/pids"
 SECRETS="$DIR/secrets"
 PORTS="$DIR/ports"
+# Ours come from the file or a VIGIE_ variable, not from whatever the environment calls so.
+unset KAFKA_PORT CONTROLLER_PORT POSTGRES_PORT SMTP_PORT
 
 say() { printf 'stack %s: %s\n' "$NAME" "$*"; }
 
@@ -67,19 +69,27 @@ print(*(listener.getsockname()[1] for listener in held))
 PY
 }
 
-# Sets KAFKA_PORT, CONTROLLER_PORT, POSTGRES_PORT and SMTP_PORT: a variable wins over what is remembered,
-# and what is remembered over a new choice.
-choose_ports() {
-  local KAFKA='' CONTROLLER='' POSTGRES='' SMTP='' fresh
+# Sets KAFKA_PORT, CONTROLLER_PORT, POSTGRES_PORT and SMTP_PORT to what was chosen at the first `up`.
+read_ports() {
+  [[ -f $PORTS ]] || die "this stack has never been up"
   # shellcheck disable=SC1090
-  [[ ! -f $PORTS ]] || source "$PORTS"
-  read -r -a fresh <<<"$(free_ports 4)"
-  KAFKA_PORT="${VIGIE_KAFKA_PORT:-${KAFKA:-${fresh[0]}}}"
-  CONTROLLER_PORT="${VIGIE_CONTROLLER_PORT:-${CONTROLLER:-${fresh[1]}}}"
-  POSTGRES_PORT="${VIGIE_POSTGRES_PORT:-${POSTGRES:-${fresh[2]}}}"
-  SMTP_PORT="${VIGIE_SMTP_PORT:-${SMTP:-${fresh[3]}}}"
-  printf 'KAFKA=%s\nCONTROLLER=%s\nPOSTGRES=%s\nSMTP=%s\n' \
-    "$KAFKA_PORT" "$CONTROLLER_PORT" "$POSTGRES_PORT" "$SMTP_PORT" >"$PORTS"
+  source "$PORTS"
+}
+
+# A variable wins over what is remembered, and what is remembered over a new choice.
+choose_ports() {
+  local fresh
+  if [[ -f $PORTS ]]; then
+    read_ports
+  else
+    read -r -a fresh <<<"$(free_ports 4)"
+  fi
+  KAFKA_PORT="${VIGIE_KAFKA_PORT:-${KAFKA_PORT:-${fresh[0]}}}"
+  CONTROLLER_PORT="${VIGIE_CONTROLLER_PORT:-${CONTROLLER_PORT:-${fresh[1]}}}"
+  POSTGRES_PORT="${VIGIE_POSTGRES_PORT:-${POSTGRES_PORT:-${fresh[2]}}}"
+  SMTP_PORT="${VIGIE_SMTP_PORT:-${SMTP_PORT:-${fresh[3]}}}"
+  printf '%s=%s\n' KAFKA_PORT "$KAFKA_PORT" CONTROLLER_PORT "$CONTROLLER_PORT" \
+    POSTGRES_PORT "$POSTGRES_PORT" SMTP_PORT "$SMTP_PORT" >"$PORTS"
 }
 
 is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

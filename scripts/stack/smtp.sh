@@ -3,6 +3,7 @@
 
 MAILS="$DIR/mails"
 SMTP_MODE="$DIR/smtp-mode"
+TLS="$DIR/tls"
 
 start_smtp() {
   if is_paused smtp; then resume_service smtp; fi
@@ -16,3 +17,19 @@ start_smtp() {
 
 await_smtp() { until_or_fail 20 smtp is_open "$SMTP_PORT"; }
 end_smtp() { end_service smtp TERM; }
+
+# For servers that are to speak TLS (a sink of a test's own): cert.pem and key.pem for localhost and 127.0.0.1,
+# signed by ca.pem, which is what a client is told to trust.
+make_certificate() {
+  [[ -f $TLS/cert.pem ]] && return
+  require openssl
+  local new=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch)
+  mkdir -p "$TLS" && chmod 700 "$TLS"
+  openssl req -x509 "${new[@]}" -days 3650 -subj "/CN=Vigie development authority" \
+    -keyout "$TLS/ca-key.pem" -out "$TLS/ca.pem" 2>/dev/null
+  openssl req "${new[@]}" -subj "/CN=localhost" -keyout "$TLS/key.pem" -out "$TLS/request.pem" 2>/dev/null
+  printf '%s\n' 'subjectAltName=DNS:localhost,IP:127.0.0.1' 'basicConstraints=critical,CA:FALSE' \
+    'extendedKeyUsage=serverAuth' >"$TLS/extensions"
+  openssl x509 -req -in "$TLS/request.pem" -CA "$TLS/ca.pem" -CAkey "$TLS/ca-key.pem" -CAcreateserial -days 3650 \
+    -extfile "$TLS/extensions" -out "$TLS/cert.pem" 2>/dev/null
+}
