@@ -1,3 +1,4 @@
 //! The engine: records in, decisions out. No clock, no I/O but the model's graph.
 
 pub mod batch;
+pub mod velocity;
