@@ -125,9 +125,10 @@ impl Account {
             .checked_sub(1)
             .map(|index| self.events[index].time)
             .filter(|time| *time >= event.time - reach.longest());
-        match end == self.settled as usize && self.is_latest(event.time) {
-            true => self.read_in_order(reach, starts, stats),
-            false => self.read_late(event.time, end, reach, stats),
+        if self.is_latest(event.time) {
+            self.read_in_order(reach, starts, stats);
+        } else {
+            self.read_late(event.time, end, reach, stats);
         }
         self.insert(event, reach, starts);
         Seen::New { last }
