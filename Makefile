@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 STACK ?= dev
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := .stack/cache/tools/bin/cargo-deny
 
 .PHONY: help setup test check deny stack-up stack-down stack-status stack-wipe
 
@@ -21,6 +23,12 @@ check: ## Format, lints and documentation, warnings refused
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+deny: $(CARGO_DENY) ## Licences, sources and versions of the dependencies (builds cargo-deny once: some minutes)
+	@$(CARGO_DENY) --locked check licenses bans sources
+
+$(CARGO_DENY):
+	cargo install --locked --version $(CARGO_DENY_VERSION) --no-default-features --root .stack/cache/tools cargo-deny
 
 stack-up: ## Start the development stack (STACK=dev names it)
 	@scripts/stack.sh up --name $(STACK)
