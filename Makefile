@@ -16,8 +16,10 @@ setup: ## Install and download what is missing: packages, Kafka, the ONNX runtim
 	@scripts/stack.sh download
 	@cargo fetch --locked
 
+# One run at a time per clone, since they share the stack's name; the lock ends with the run.
 test: setup ## Every test, against a real Kafka, PostgreSQL and SMTP server of its own
-	@scripts/test.sh
+	@flock -n -o -E 75 .stack/test-run.lock scripts/test.sh || { status=$$?; \
+	  [[ $$status != 75 ]] || echo "another test run is under way in this clone" >&2; exit $$status; }
 
 check: ## Format, lints and documentation, warnings refused
 	cargo fmt --all --check

@@ -20,7 +20,8 @@ finish() {
   exit "$status"
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 step "building"
 cargo test --workspace --locked --no-run

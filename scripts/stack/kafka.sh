@@ -12,7 +12,7 @@ start_kafka() {
   write_kafka_config
   if [[ ! -f $KAFKA_DATA/meta.properties ]]; then format_kafka; fi
   say "starting Kafka $KAFKA_VERSION on 127.0.0.1:$KAFKA_PORT"
-  launch kafka java -Xms256m -Xmx768m -XX:+UseSerialGC -XX:TieredStopAtLevel=4 -Xshare:auto \
+  launch kafka java -Xms256m -Xmx768m -XX:+UseSerialGC -Xshare:auto \
     -Dlog4j2.configurationFile="$ROOT/scripts/kafka/log4j2.properties" \
     -cp "$KAFKA_JARS/*" kafka.Kafka "$KAFKA_CONFIG"
 }
@@ -24,7 +24,7 @@ end_kafka() { end_service kafka TERM; }
 format_kafka() {
   local id
   id=$(python3 -c 'import base64, uuid; print("V" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])')
-  java -Xshare:auto -XX:TieredStopAtLevel=1 \
+  java -XX:TieredStopAtLevel=1 -Xshare:auto \
     -Dlog4j2.configurationFile="$ROOT/scripts/kafka/log4j2.properties" -cp "$KAFKA_JARS/*" \
     kafka.tools.StorageTool format --standalone -t "$id" -c "$KAFKA_CONFIG" >"$LOGS/kafka-format.log" 2>&1 ||
     { cat "$LOGS/kafka-format.log" >&2; die "Kafka's storage could not be formatted"; }
