@@ -9,3 +9,7 @@ pub mod config;
 pub mod bundle;
 
 pub mod engine;
+
+pub mod kafka;
+
+pub mod input;

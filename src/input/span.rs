@@ -1,0 +1,105 @@
+//! The time that a file covers, and how replays of it are laid out over days.
+
+use std::path::Path;
+
+use jiff::civil::Date;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Input, InputError, Pass};
+use crate::bundle::{Kind, Schema, TimeFormat};
+use crate::engine::batch::Micros;
+
+const DAY: i64 = 86_400_000_000;
+
+/// What a look at a whole file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// How many rows.
+    pub rows: u64,
+    /// The earliest event time.
+    pub first: Micros,
+    /// The latest event time.
+    pub last: Micros,
+    /// Days from the earliest event's to the latest one's, both counted, in the field's zone.
+    pub days: i64,
+}
+
+impl Span {
+    /// Looks at the first `limit` rows of a file; none when there is no row.
+    ///
+    /// # Errors
+    /// When the file cannot be read or a time is not in its format.
+    pub fn of(path: &Path, schema: &Schema, limit: u64) -> Result<Option<Self>, InputError> {
+        let mut input = Input::open(path, schema)?;
+        let Kind::Time { format, zone } = &schema.field(schema.roles.time).kind else {
+            unreachable!("the time's role is held by a time: checked when the bundle was read");
+        };
+        let (mut rows, mut first, mut last) = (0, Micros::MAX, Micros::MIN);
+        while rows < limit {
+            let Some(text) = input.next_time()? else {
+                break;
+            };
+            let Some(time) = moment(format, zone, text) else {
+                let problem = "expected a time in the declared format".into();
+                return Err(input.cell(input.roles.time, problem));
+            };
+            rows += 1;
+            first = first.min(time);
+            last = last.max(time);
+        }
+        Ok((rows > 0).then(|| Self {
+            rows,
+            first,
+            last,
+            days: days_between(first, last, zone),
+        }))
+    }
+}
+
+/// Lays out `repeat` passes, each on the days after the one before and with ids of its own; with
+/// `end`, moved so that the last event of the last pass is the latest not after it.
+pub fn passes(span: &Span, repeat: u32, end: Option<Micros>) -> Vec<Pass> {
+    let repeat = i64::from(repeat);
+    let shift = end.map_or(0, |end| {
+        (end - span.last).div_euclid(DAY) - (repeat - 1) * span.days
+    });
+    (0..repeat)
+        .map(|pass| Pass {
+            days: shift + pass * span.days,
+            suffix: match pass {
+                0 => String::new(),
+                later => format!("-{}", later + 1),
+            },
+        })
+        .collect()
+}
+
+fn days_between(first: Micros, last: Micros, zone: &TimeZone) -> i64 {
+    let date = |time| {
+        Timestamp::from_microsecond(time)
+            .unwrap_or(Timestamp::UNIX_EPOCH)
+            .to_zoned(zone.clone())
+            .date()
+    };
+    let (first, last): (Date, Date) = (date(first), date(last));
+    last.duration_since(first).as_secs() / SignedDuration::from_hours(24).as_secs() + 1
+}
+
+fn moment(format: &TimeFormat, zone: &TimeZone, text: &str) -> Option<Micros> {
+    let timestamp = match format {
+        TimeFormat::UnixSeconds => Timestamp::from_second(text.parse().ok()?).ok()?,
+        TimeFormat::UnixMilliseconds => Timestamp::from_millisecond(text.parse().ok()?).ok()?,
+        TimeFormat::Rfc3339 => text.parse().ok()?,
+        TimeFormat::Pattern(pattern) => {
+            let parts = strtime::parse(pattern, text).ok()?;
+            let civil = parts
+                .to_datetime()
+                .or_else(|_| parts.to_date().map(Into::into))
+                .ok()?;
+            civil.to_zoned(zone.clone()).ok()?.timestamp()
+        }
+    };
+    Some(timestamp.as_microsecond())
+}

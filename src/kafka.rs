@@ -1,0 +1,102 @@
+//! Kafka: the clients and their settings. The only place that names rdkafka; the processor
+//! and the producer both come here.
+//!
+//! Errors say what the caller can do about them: wait ([`KafkaError::Away`]), create
+//! ([`KafkaError::NoTopic`]), or stop ([`KafkaError::Refused`]).
+
+pub mod admin;
+pub mod producer;
+mod topic_id;
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+/// What went wrong between us and the brokers.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// No broker answered in time: waiting may help.
+    #[error("Kafka at {brokers} does not answer ({problem})")]
+    Away {
+        /// Where it was looked for.
+        brokers: String,
+        /// What librdkafka said.
+        problem: String,
+    },
+    /// The brokers answer and know no such topic.
+    #[error("Kafka at {brokers} has no topic {topic}")]
+    NoTopic {
+        /// Where it was looked for.
+        brokers: String,
+        /// The topic.
+        topic: String,
+    },
+    /// The brokers or the client said no, and will say so again.
+    #[error("Kafka at {brokers}: {problem}")]
+    Refused {
+        /// Where it was asked.
+        brokers: String,
+        /// What was asked, and the answer.
+        problem: String,
+    },
+}
+
+impl KafkaError {
+    /// Sorts librdkafka's code by the reaction it needs; `doing` is what was asked.
+    fn sort(brokers: &str, topic: &str, doing: &str, code: Code) -> Self {
+        let brokers = brokers.to_owned();
+        match code {
+            Code::UnknownTopic | Code::UnknownTopicOrPartition => Self::NoTopic {
+                brokers,
+                topic: topic.to_owned(),
+            },
+            Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::MessageTimedOut
+            | Code::RequestTimedOut
+            | Code::BrokerNotAvailable
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::NetworkException
+            | Code::NotController => Self::Away {
+                brokers,
+                problem: format!("{doing}: {code}"),
+            },
+            _ => Self::Refused {
+                brokers,
+                problem: format!("{doing}: {code}"),
+            },
+        }
+    }
+
+    /// Sorts an error of the client library.
+    fn of(brokers: &str, topic: &str, doing: &str, error: &rdkafka::error::KafkaError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(code) => Self::sort(brokers, topic, doing, code),
+            None => Self::Refused {
+                brokers: brokers.to_owned(),
+                problem: format!("{doing}: {error}"),
+            },
+        }
+    }
+}
+
+/// What every client of ours starts from.
+fn client_settings(brokers: &str) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings
+        .set("bootstrap.servers", brokers)
+        .set("client.id", "vigie")
+        // A broker that restarts is found again within a second, not within ten.
+        .set("reconnect.backoff.max.ms", "1000");
+    settings
+}
+
+/// A time span as librdkafka takes it.
+fn milliseconds(span: Duration) -> i32 {
+    i32::try_from(span.as_millis()).unwrap_or(i32::MAX)
+}
