@@ -99,6 +99,7 @@ is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 # A pid file holds the pid and, on its second line, when that process began: a pid alone may by now belong to
 # somebody else.
 began_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+threads_of() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f18; }
 state_of() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1; }
 
 remember() { printf '%s\n%s\n' "$2" "$(began_at "$2")" >"$PIDS/$1"; }
@@ -108,10 +109,11 @@ pid_of() { head -n 1 "$PIDS/$1" 2>/dev/null; }
 is_alive() {
   local pid began
   { read -r pid && read -r began; } 2>/dev/null <"$PIDS/$1" || return 1
-  [[ -n $began && $(began_at "$pid") == "$began" && $(state_of "$pid") != Z ]]
+  [[ -n $began && $(began_at "$pid") == "$began" ]] && ! is_dead "$pid"
 }
 
-is_gone() { ! is_alive "$1"; }
+# A killed process is a zombie as soon as its first thread is gone; its ports stay open until the last one is.
+is_dead() { [[ $(state_of "$1") == Z && $(threads_of "$1") -le 1 ]]; }
 
 # launch SERVICE COMMAND…: in a session of its own, so that Ctrl-C in the terminal does not end it; the lock
 # (descriptor 9) is not handed down, or it would be held as long as the service lives.

@@ -131,5 +131,5 @@ clear_former_cluster() {
 
 # Somebody else may have the pid by now: what counts is a postmaster that works in this folder.
 is_running_postgres() {
-  [[ $(readlink "/proc/$1/cwd" 2>/dev/null) == "$POSTGRES/data" && $(state_of "$1") != Z ]]
+  [[ $(readlink "/proc/$1/cwd" 2>/dev/null) == "$POSTGRES/data" ]] && ! is_dead "$1"
 }
