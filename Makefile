@@ -6,7 +6,9 @@ STACK ?= dev
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := .stack/cache/tools/bin/cargo-deny
 
-.PHONY: help setup test check deny stack-up stack-down stack-status stack-wipe
+BUNDLE ?= card
+
+.PHONY: help setup test check deny train train-check stack-up stack-down stack-status stack-wipe
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +33,18 @@ deny: $(CARGO_DENY) ## Licences, sources and versions of the dependencies (build
 
 $(CARGO_DENY):
 	cargo install --locked --version $(CARGO_DENY_VERSION) --no-default-features --root .stack/cache/tools cargo-deny
+
+# DATA and TEST are files of labelled transactions (CSV, may be .zst); models/training/README.md says more.
+train: ## Train BUNDLE=card from DATA=….csv.zst, judge it by TEST=….csv.zst, write all of models/BUNDLE
+	@[[ -n "$(DATA)" && -n "$(TEST)" ]] || { echo "usage: make train BUNDLE=$(BUNDLE) DATA=FILE TEST=FILE" >&2; exit 2; }
+	cargo build --release --locked -p vigie
+	@python="$$(models/training/venv.sh)" && "$$python" -m vigie_training all \
+	  --bundle models/$(BUNDLE) --data "$(DATA)" --test "$(TEST)" --vigie target/release/vigie
+
+train-check: ## Format, types and tests of the training project and of the committed golden rows
+	@python="$$(models/training/venv.sh)" && cd models/training && \
+	  "$$python" -m ruff format --check . && "$$python" -m ruff check . && \
+	  "$$python" -m mypy && "$$python" -m pytest -q
 
 stack-up: ## Start the development stack (STACK=dev names it)
 	@scripts/stack.sh up --name $(STACK)

@@ -175,7 +175,7 @@ def _numbers_as_written(story: Story) -> None:
     story.pay(
         7, at + timedelta(minutes=5), "travel", Token("7.20"), lat="12.5", long="-45.25", merch_lat="1.3E1"
     )
-    here = {"lat": 33.5, "long": -80.25, "merch_lat": 33.5, "merch_long": Token("-80.250")}
+    here: dict[str, Raw] = {"lat": 33.5, "long": -80.25, "merch_lat": 33.5, "merch_long": Token("-80.250")}
     story.pay(7, at + timedelta(minutes=6), "travel", "7.30", **here)
     story.pay(
         7, at + timedelta(minutes=7), "travel", "7.40", lat=10, long=179.5, merch_lat=-10, merch_long=-179.5

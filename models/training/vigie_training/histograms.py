@@ -34,8 +34,8 @@ def quantile_edges(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     if not len(known):
         return np.array([])
     inner = np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1], method="higher")
-    edges = np.unique([float(f"{edge:.6g}") for edge in inner])
-    return edges[edges > known.min()]
+    lowest = known.min()
+    return np.array(sorted({short for edge in inner if (short := float(f"{edge:.6g}")) > lowest}))
 
 
 def write_reference(bundle: Bundle, path: Path, table: Table, scores: npt.NDArray[np.floating]) -> None:
@@ -65,7 +65,8 @@ def write_reference(bundle: Bundle, path: Path, table: Table, scores: npt.NDArra
 
 
 def _lists_on_one_line(text: str) -> str:
-    out, inside = [], False
+    out: list[str] = []
+    inside = False
     for line in text.splitlines():
         if inside:
             out[-1] += line.strip() + ("" if line.strip().startswith("]") else " ")

@@ -102,7 +102,10 @@ def learn_preprocessing(bundle: Bundle, table: Table) -> Preprocessing:
 
     encodings = (
         Encoding(
-            f"{category}_rank", category, {c: float(i) for i, c in enumerate(by_rate)}, len(by_rate) / 2
+            f"{category}_rank",
+            category,
+            {c: float(i) for i, c in enumerate(by_rate)},
+            len(by_rate) // 2 - 0.5,
         ),
         Encoding(f"{category}_fraud_amount", category, typical(fraud), _median(amounts[fraud])),
         Encoding(f"{category}_honest_amount", category, typical(~fraud), _median(amounts[~fraud])),

@@ -17,7 +17,8 @@ from onnx import NodeProto, helper
 
 def float32_below(threshold: float) -> float:
     """The largest float32 that is not above the threshold."""
-    nearest = np.float32(threshold)
+    with np.errstate(over="ignore"):  # "has a value or not" is a split at the largest float64
+        nearest = np.float32(threshold)
     return float(np.nextafter(nearest, np.float32(-np.inf)) if float(nearest) > threshold else nearest)
 
 
