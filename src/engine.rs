@@ -1,8 +1,8 @@
 //! The engine: records in, decisions out. No clock, no I/O but the model's graph.
 
 pub mod batch;
-pub mod token;
 pub mod features;
 pub mod policy;
 pub mod score;
+pub mod token;
 pub mod velocity;

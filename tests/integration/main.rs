@@ -1,0 +1,3 @@
+//! Against real services; one that is missing fails the tests that need it.
+
+mod producer;
