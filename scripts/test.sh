@@ -26,6 +26,9 @@ trap 'exit 143' TERM
 step "building"
 cargo test --workspace --locked --no-run
 
+step "the training project and the committed golden rows"
+make --no-print-directory train-check
+
 step "a fresh stack"
 scripts/stack.sh wipe --name "$NAME"
 scripts/stack.sh up --name "$NAME"

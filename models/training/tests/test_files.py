@@ -54,7 +54,7 @@ def features_file(card: Bundle, path: Path, **changes: list[object]) -> Path:
     columns: dict[str, object] = {
         "id": ["a", "b"],
         "event_time": pa.array([1_600_000_000_000_000, 1_600_000_001_000_000], pa.timestamp("us", tz="UTC")),
-        "label": [0, 1],
+        "label": pa.array([False, True]),
         **{name: [1.5, None] for name in card.number_features},
         "category": ["travel", None],
         **changes,
@@ -67,6 +67,7 @@ def test_features_are_read_as_the_graph_gets_them(card: Bundle, tmp_path: Path) 
     table = read_features(card, features_file(card, tmp_path / "f.parquet"))
     assert table.time.tolist() == [1_600_000_000_000_000, 1_600_000_001_000_000]
     assert table.texts["category"].tolist() == ["travel", ""]
+    assert table.label.tolist() == [0, 1]
     assert table.numbers["amt"].dtype == np.float32
     assert table.numbers["amt"][0] == 1.5
     assert np.isnan(table.numbers["amt"][1])

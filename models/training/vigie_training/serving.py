@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import pyarrow.parquet as parquet
 
 from vigie_training.bundle import Bundle
@@ -34,4 +36,11 @@ class Vigie:
     def _run(self, transactions: Path, output: Path, *options: str) -> None:
         command = [str(self.program), "features", "--bundle", str(self.bundle.path)]
         command += ["--input", str(transactions), "--output", str(output), *options]
-        subprocess.run(command, check=True)  # noqa: S603 - the program is named by who trains
+        environment = {"VIGIE_MODEL__ONNXRUNTIME": str(runtime_library()), **os.environ}
+        subprocess.run(command, check=True, env=environment)  # noqa: S603 - the program is named by who trains
+
+
+def runtime_library() -> Path:
+    """The ONNX runtime that came with this environment: the serving program runs on the same one."""
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    return folder / f"libonnxruntime.so.{onnxruntime.__version__}"

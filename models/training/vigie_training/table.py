@@ -65,7 +65,7 @@ def read_features(bundle: Bundle, path: Path) -> Table:
     return Table(
         ids=_objects(columns["id"]),
         time=columns["event_time"].cast("int64").to_numpy(),
-        label=label.to_numpy().astype(np.int8),
+        label=label.cast("int8").to_numpy(),
         numbers={
             name: columns[name].cast("float64").to_numpy().astype(np.float32)
             for name in bundle.number_features
