@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 import pytest
@@ -42,7 +43,7 @@ def test_features_of_the_event_itself(card: Bundle) -> None:
     assert row["category"] == "travel"
     assert (row["hour"], row["day_of_week"]) == (12, 0)
     assert row["age"] == 366 / 365.25
-    assert row["home_merchant_km"] == pytest.approx(6371.0088 * 3.141592653589793 / 2, rel=1e-12)
+    assert row["home_merchant_km"] == pytest.approx(6371.0088 * math.pi / 2, rel=1e-12)
 
 
 def test_age_counts_whole_days_only(card: Bundle) -> None:
@@ -102,7 +103,7 @@ def test_ties_do_not_see_each_other(card: Bundle) -> None:
 
 def test_accounts_do_not_see_each_other(card: Bundle) -> None:
     later = NOON + timedelta(minutes=1)
-    rows = features(card, payment(card, NOON, "1.00"), payment(card, later, "2.00", account="98765432103"))
+    rows = features(card, payment(card, NOON, "1.00"), payment(card, later, "2.00", account="98765432104"))
     assert rows[1]["count_1h"] == 0
 
 
@@ -140,7 +141,7 @@ def test_an_event_at_the_horizon_has_empty_windows_and_leaves_no_trace(card: Bun
     rows = features(
         card,
         payment(card, horizon - second, "1.00"),
-        payment(card, NOON, "2.00", account="98765432103"),  # moves the watermark of the partition
+        payment(card, NOON, "2.00", account="98765432104"),  # moves the watermark of the partition
         payment(card, horizon, "4.00"),
         payment(card, horizon + second, "8.00"),
         payment(card, horizon + 2 * second, "16.00"),
@@ -156,7 +157,7 @@ def test_windows_are_clipped_at_the_horizon(card: Bundle) -> None:
         payment(card, lost, "1.00"),
         payment(card, kept, "2.00"),
         payment(card, late, "4.00"),
-        payment(card, NOON, "8.00", account="98765432103"),
+        payment(card, NOON, "8.00", account="98765432104"),
         payment(card, late, "16.00"),
     )
     assert rows[2]["amt_sum_30d"] == 3.0
@@ -165,7 +166,7 @@ def test_windows_are_clipped_at_the_horizon(card: Bundle) -> None:
 
 def test_a_duplicate_has_no_features_and_changes_nothing(card: Bundle) -> None:
     again = payment(card, NOON, "1.00", trans_num="one")
-    other_account = payment(card, NOON, "1.00", trans_num="one", account="98765432103")
+    other_account = payment(card, NOON, "1.00", trans_num="one", account="98765432104")
     other_day = payment(card, NOON + timedelta(hours=13), "1.00", trans_num="one")
     rows = reference(card, [again, again, other_account, other_day])
     assert [row is None for row in rows] == [False, True, False, False]
@@ -174,5 +175,5 @@ def test_a_duplicate_has_no_features_and_changes_nothing(card: Bundle) -> None:
 
 def test_distances() -> None:
     assert haversine_km(50.0, 8.0, 50.0, 8.0) == 0.0
-    assert haversine_km(0, 179.5, 0, -179.5) == pytest.approx(6371.0088 * 3.141592653589793 / 180, rel=1e-12)
-    assert haversine_km(90, 0, -90, 0) == pytest.approx(6371.0088 * 3.141592653589793, rel=1e-12)
+    assert haversine_km(0, 179.5, 0, -179.5) == pytest.approx(6371.0088 * math.pi / 180, rel=1e-12)
+    assert haversine_km(90, 0, -90, 0) == pytest.approx(6371.0088 * math.pi, rel=1e-12)
