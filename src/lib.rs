@@ -13,3 +13,11 @@ pub mod engine;
 pub mod kafka;
 
 pub mod input;
+
+pub mod database;
+
+pub mod migrate;
+
+pub mod stream;
+
+pub mod lab;

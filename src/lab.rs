@@ -1,0 +1,3 @@
+//! The model floor: work beside the stream, on what it stored.
+
+pub mod reconcile;

@@ -1,0 +1,3 @@
+//! The live floor: one lane, from poll to commit.
+
+pub mod store;
