@@ -1,1 +1,1 @@
-//! x
+//! Accounting: whether every record ended in exactly one place.

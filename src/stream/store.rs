@@ -26,7 +26,6 @@ use jiff::tz::TimeZone;
 use crate::bundle::Schema;
 use crate::config::Config;
 use crate::engine::batch::Micros;
-use crate::migrate::{self, MigrateError};
 
 pub use binding::Binding;
 pub use commit::{Committed, Span, Versions};
@@ -57,13 +56,7 @@ impl Store {
     /// [`StoreError::Refused`] when the login or the schema's version is refused,
     /// [`StoreError::Unavailable`] when the database is away.
     pub async fn connect(config: &Config, schema: &Schema, name: &str) -> Result<Self, StoreError> {
-        let session = Session::open(config, name).await?;
-        migrate::check_current(&session.client)
-            .await
-            .map_err(|error| match error {
-                MigrateError::Database(error) => StoreError::from(error),
-                other => StoreError::Refused(other.to_string()),
-            })?;
+        let session = Session::open_checked(config, name).await?;
         let zone = TimeZone::get(&config.events.business_zone)
             .map_err(|error| StoreError::Refused(format!("events.business_zone: {error}")))?;
         Ok(Self {

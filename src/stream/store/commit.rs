@@ -207,20 +207,15 @@ impl Batch<'_> {
         );
         letters?;
         alerts?;
-        // Sent in one go: a COMMIT behind a COPY that failed is a rollback.
+        let (client, statements) = (&session.client, &session.statements);
+        let rows = (!decided.events.is_empty()).then(|| self.payments.clone());
+        let (before, (statement, last)) = match labels {
+            Some(labels) => (rows, (&statements.copy_labels, Some(labels))),
+            None => (None, (&statements.copy_payments, rows)),
+        };
+        copy(client, &statements.copy_payments, before).await?;
         *committing = true;
-        let statements = &session.statements;
-        let some = (!decided.events.is_empty()).then(|| self.payments.clone());
-        let (payments, labels, commit) = tokio::join!(
-            biased;
-            copy(&session.client, &statements.copy_payments, some),
-            copy(&session.client, &statements.copy_labels, labels),
-            session.client.batch_execute("COMMIT"),
-        );
-        payments?;
-        labels?;
-        commit?;
-        Ok(())
+        commit_after(client, copy(client, statement, last)).await
     }
 
     /// Begins the transaction and moves the offsets: whoever does not own them stops here.
@@ -271,6 +266,19 @@ impl Batch<'_> {
         }
         Err(failure)
     }
+}
+
+/// Sends COMMIT right behind the last COPY; behind one that fails it is a rollback. (Two COPYs in
+/// a row must not be sent like this: one that is refused before it begins leaves the client
+/// confused about whose answer is whose.)
+async fn commit_after(
+    client: &Client,
+    last: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Failure> {
+    let (copied, committed) = tokio::join!(biased; last, client.batch_execute("COMMIT"));
+    copied?;
+    committed?;
+    Ok(())
 }
 
 /// Sends rows; none is no statement.

@@ -4,6 +4,7 @@ use tokio_postgres::{Client, Statement};
 
 use crate::config::Config;
 use crate::database::{self, Login, Moment};
+use crate::migrate::{self, MigrateError};
 
 use super::encode::{LABEL_COLUMNS, PAYMENT_COLUMNS};
 use super::error::StoreError;
@@ -32,9 +33,28 @@ pub(super) struct Statements {
 
 impl Session {
     pub(super) async fn open(config: &Config, name: &str) -> Result<Self, StoreError> {
-        let client = database::connect(config, Login::Writer, name).await?;
+        let client = Self::log_in(config, name).await?;
         let patience = config.database.statement_timeout;
         super::answered(patience, Self::prepare(client)).await
+    }
+
+    /// The first session of a process also makes sure that the schema is this program's.
+    pub(super) async fn open_checked(config: &Config, name: &str) -> Result<Self, StoreError> {
+        let client = Self::log_in(config, name).await?;
+        let patience = config.database.statement_timeout;
+        let checked = async {
+            match migrate::check_current(&client).await {
+                Ok(()) => Ok(()),
+                Err(MigrateError::Database(error)) => Err(StoreError::from(error)),
+                Err(other) => Err(StoreError::Refused(other.to_string())),
+            }
+        };
+        super::answered(patience, checked).await?;
+        super::answered(patience, Self::prepare(client)).await
+    }
+
+    async fn log_in(config: &Config, name: &str) -> Result<Client, StoreError> {
+        Ok(database::connect(config, Login::Writer, name).await?)
     }
 
     async fn prepare(client: Client) -> Result<Self, tokio_postgres::Error> {
