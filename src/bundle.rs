@@ -186,6 +186,14 @@ mod tests {
     }
 
     #[test]
+    fn a_time_pattern_that_cannot_be_read_is_refused() {
+        for pattern in ["%Y-%m-%dT%T", "%Y-%m %H:%M", "%Y-%m-%d %d", "%Y-%m-%d %"] {
+            let problem = card_with("%Y-%m-%d %H:%M:%S", pattern).unwrap_err();
+            assert!(problem.to_string().contains("event_time"), "{problem}");
+        }
+    }
+
+    #[test]
     fn thresholds_out_of_order_are_refused() {
         let problem = card_with("fallback = ", "# \nfallback = ");
         assert!(problem.is_ok());

@@ -296,7 +296,10 @@ impl FieldFile {
             Some("rfc3339") => TimeFormat::Rfc3339,
             Some("unix_seconds") => TimeFormat::UnixSeconds,
             Some("unix_milliseconds") => TimeFormat::UnixMilliseconds,
-            Some(pattern) if pattern.contains('%') => TimeFormat::Pattern(pattern.into()),
+            Some(pattern) if pattern.contains('%') => {
+                check_pattern(pattern)?;
+                TimeFormat::Pattern(pattern.into())
+            }
             Some(other) => {
                 return Err(format!(
                     "`format`: expected a pattern such as %Y-%m-%d, rfc3339, unix_seconds or \
@@ -308,6 +311,25 @@ impl FieldFile {
         let zone = TimeZone::get(zone).map_err(|_| format!("`zone`: no time zone {zone}"))?;
         Ok(Kind::Time { format, zone })
     }
+}
+
+/// A pattern says the day whole, each part once, and nothing that the decoder cannot read.
+fn check_pattern(pattern: &str) -> Result<(), String> {
+    let parts: Vec<Option<char>> = pattern
+        .split('%')
+        .skip(1)
+        .map(|part| part.chars().next())
+        .collect();
+    let count = |part: char| parts.iter().filter(|found| **found == Some(part)).count();
+    let known = |part: &Option<char>| part.is_some_and(|part| "YmdHMSf".contains(part));
+    let day_is_whole = "Ymd".chars().all(|part| count(part) == 1);
+    if parts.iter().all(known) && day_is_whole && "HMSf".chars().all(|part| count(part) <= 1) {
+        return Ok(());
+    }
+    Err(format!(
+        "`format`: expected %Y, %m and %d once each, %H %M %S %f at most once and no other, \
+         found {pattern:?}"
+    ))
 }
 
 impl RolesFile {
