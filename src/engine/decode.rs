@@ -9,7 +9,7 @@ mod json;
 mod keys;
 mod number;
 mod row;
-mod time;
+pub(crate) mod time;
 
 use jiff::tz::TimeZone;
 

@@ -99,6 +99,10 @@ fn parts(pattern: &str) -> Result<Vec<Part>, String> {
             ));
         }
     }
+    // What follows the date stays whatever it is, a fraction that is left out included.
+    let is_date = |part: &Part| matches!(part, Part::Year | Part::Month | Part::Day);
+    let date_ends = parts.iter().rposition(is_date).map_or(0, |last| last + 1);
+    parts.truncate(date_ends);
     Ok(parts)
 }
 
@@ -189,6 +193,8 @@ mod tests {
             1,
         );
         assert_eq!(european.unwrap(), "01/01/2020 12:00:00.123456");
+        let optional = moved(pattern("%Y-%m-%d %H:%M:%S.%f"), "2019-12-31 12:00:00", 1);
+        assert_eq!(optional.unwrap(), "2020-01-01 12:00:00");
         let offset = moved(TimeFormat::Rfc3339, "2019-12-31T23:30:00.5-05:00", 366);
         assert_eq!(offset.unwrap(), "2020-12-31T23:30:00.5-05:00");
         let seconds = moved(TimeFormat::UnixSeconds, "1325941484", 2);

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use jiff::civil::Date;
-use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Input, InputError, Pass};
-use crate::bundle::{Kind, Schema, TimeFormat};
+use crate::bundle::{Kind, Schema};
 use crate::engine::batch::Micros;
+use crate::engine::decode::time::{Stretch, TimeReader};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -36,14 +36,18 @@ impl Span {
         let Kind::Time { format, zone } = &schema.field(schema.roles.time).kind else {
             unreachable!("the time's role is held by a time: checked when the bundle was read");
         };
+        let (reader, mut stretch) = (TimeReader::new(format, zone), Stretch::default());
         let (mut rows, mut first, mut last) = (0, Micros::MAX, Micros::MIN);
         while rows < limit {
             let Some(text) = input.next_time()? else {
                 break;
             };
-            let Some(time) = moment(format, zone, text) else {
-                let problem = "expected a time in the declared format".into();
-                return Err(input.cell(input.roles.time, problem));
+            let time = match reader.read(text, &mut stretch) {
+                Ok(time) => time,
+                Err(_) => {
+                    let problem = format!("expected {}", reader.expected());
+                    return Err(input.cell(input.roles.time, problem));
+                }
             };
             rows += 1;
             first = first.min(time);
@@ -85,21 +89,4 @@ fn days_between(first: Micros, last: Micros, zone: &TimeZone) -> i64 {
     };
     let (first, last): (Date, Date) = (date(first), date(last));
     last.duration_since(first).as_secs() / SignedDuration::from_hours(24).as_secs() + 1
-}
-
-fn moment(format: &TimeFormat, zone: &TimeZone, text: &str) -> Option<Micros> {
-    let timestamp = match format {
-        TimeFormat::UnixSeconds => Timestamp::from_second(text.parse().ok()?).ok()?,
-        TimeFormat::UnixMilliseconds => Timestamp::from_millisecond(text.parse().ok()?).ok()?,
-        TimeFormat::Rfc3339 => text.parse().ok()?,
-        TimeFormat::Pattern(pattern) => {
-            let parts = strtime::parse(pattern, text).ok()?;
-            let civil = parts
-                .to_datetime()
-                .or_else(|_| parts.to_date().map(Into::into))
-                .ok()?;
-            civil.to_zoned(zone.clone()).ok()?.timestamp()
-        }
-    };
-    Some(timestamp.as_microsecond())
 }

@@ -1,5 +1,11 @@
 //! Against real services; one that is missing fails the tests that need it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
+
 mod producer;
 mod store;
 mod support;

@@ -1,0 +1,339 @@
+//! `vigie-producer replay` as a person runs it, against a real broker.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant, SystemTime};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+use vigie::kafka::admin::offsets;
+
+const PAYMENTS: &str = "../models/card/payments.csv.zst";
+const WAIT: Duration = Duration::from_secs(60);
+
+fn brokers() -> String {
+    std::env::var("VIGIE_KAFKA__BROKERS").expect("VIGIE_KAFKA__BROKERS: source .stack/NAME/env")
+}
+
+/// A topic's name and a folder that no other test and no other run has.
+struct Place {
+    topic: String,
+    folder: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let topic = format!("{name}-{}", now.unwrap().as_nanos());
+        let folder = std::env::temp_dir().join(&topic);
+        std::fs::create_dir(&folder).unwrap();
+        Self { topic, folder }
+    }
+
+    fn command(&self, file: &Path, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vigie-producer"));
+        command
+            .arg("replay")
+            .arg(file)
+            .args(["--bundle", "../models/card", "--topic", &self.topic])
+            .args(more);
+        command
+    }
+
+    fn replay(&self, more: &[&str]) -> Output {
+        self.command(Path::new(PAYMENTS), more).output().unwrap()
+    }
+
+    /// The ledger's path, and the option that asks for it.
+    fn ledger(&self) -> String {
+        format!("--ledger={}/ledger.tsv", self.folder.display())
+    }
+
+    fn ledger_lines(&self) -> Vec<Vec<String>> {
+        let text = std::fs::read_to_string(self.folder.join("ledger.tsv")).unwrap();
+        let columns = |line: &str| line.split('\t').map(str::to_owned).collect();
+        text.lines().map(columns).collect()
+    }
+
+    fn stored(&self) -> i64 {
+        let ranges = offsets(&brokers(), &self.topic, 8, WAIT).unwrap();
+        ranges.iter().map(|range| range.latest).sum()
+    }
+
+    /// Everything in the topic, per partition in its order.
+    fn content(&self) -> Vec<Sent> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers())
+            .set("group.id", "unused")
+            .create()
+            .unwrap();
+        let mut partitions = TopicPartitionList::new();
+        for partition in 0..8 {
+            partitions
+                .add_partition_offset(&self.topic, partition, Offset::Beginning)
+                .unwrap();
+        }
+        consumer.assign(&partitions).unwrap();
+        let (wanted, deadline) = (self.stored() as usize, Instant::now() + WAIT);
+        let mut content = Vec::new();
+        while content.len() < wanted && Instant::now() < deadline {
+            if let Some(record) = consumer.poll(Duration::from_millis(100)) {
+                let record = record.unwrap();
+                content.push(Sent {
+                    position: (record.partition(), record.offset()),
+                    key: String::from_utf8(record.key().unwrap().to_vec()).unwrap(),
+                    timestamp: record.timestamp().to_millis().unwrap(),
+                    event: serde_json::from_slice(record.payload().unwrap()).unwrap(),
+                });
+            }
+        }
+        assert_eq!(content.len(), wanted);
+        content.sort_by_key(|sent| sent.position);
+        content
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+struct Sent {
+    position: (i32, i64),
+    key: String,
+    timestamp: i64,
+    event: Value,
+}
+
+impl Sent {
+    fn text(&self, column: &str) -> &str {
+        self.event[column].as_str().unwrap()
+    }
+}
+
+fn millis_now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap().as_millis() as i64
+}
+
+fn says(output: &Output, code: i32, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} in {said}");
+    }
+}
+
+#[test]
+fn the_ledger_is_what_the_topic_holds_and_holds_no_card_number() {
+    let place = Place::new("ledger");
+    let before = millis_now();
+    says(&place.replay(&["--limit", "3000", &place.ledger()]), 0, &[]);
+    let content = place.content();
+    assert_eq!(content.len(), 3000);
+    let mut lines = place.ledger_lines();
+    let number = |text: &String| text.parse::<i64>().unwrap();
+    lines.sort_by_key(|line| (number(&line[0]), number(&line[1])));
+    assert_eq!(lines.len(), content.len());
+    let mut tokens = HashMap::new();
+    for (line, sent) in lines.iter().zip(&content) {
+        let position = (number(&line[0]) as i32, number(&line[1]));
+        assert_eq!(
+            (position, line[3].as_str()),
+            (sent.position, sent.text("trans_num"))
+        );
+        let amount = sent.event["amt"].as_f64().unwrap() * 100.0;
+        assert_eq!(number(&line[4]), amount.round() as i64);
+        let time: jiff::civil::DateTime = sent.text("trans_date_trans_time").parse().unwrap();
+        let time = time.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+        assert_eq!(number(&line[5]), time.as_microsecond());
+        let token = tokens.entry(sent.key.clone()).or_insert(line[2].clone());
+        assert_eq!(
+            (token.len(), &*token),
+            (32, &line[2]),
+            "one token per account"
+        );
+        assert!((before..=millis_now()).contains(&sent.timestamp));
+        assert_eq!(sent.key, sent.text("cc_num"));
+        assert!(
+            line.iter().all(|cell| !cell.contains(&sent.key)),
+            "a clear card number"
+        );
+    }
+}
+
+#[test]
+fn payments_of_an_account_keep_the_order_of_the_file() {
+    let place = Place::new("order");
+    says(&place.replay(&["--compression", "none"]), 0, &[]);
+    let (mut rows, mut of_account) = (0, HashMap::new());
+    for sent in place.content() {
+        rows += 1;
+        // The file's own row number, and the partition that must stay the same.
+        let row = sent.event[""].as_i64().unwrap();
+        let last = of_account.insert(sent.key, (sent.position.0, row));
+        if let Some((partition, earlier)) = last {
+            assert!(
+                partition == sent.position.0 && earlier < row,
+                "{earlier} before {row}"
+            );
+        }
+    }
+    assert!(rows > 1000 && of_account.len() > 10);
+}
+
+#[test]
+fn a_repeat_has_ids_of_its_own_on_later_days_and_ends_now() {
+    let place = Place::new("repeat");
+    let passes = ["--limit", "1500", "--repeat", "3", "--shift-to-now"];
+    says(&place.replay(&passes), 0, &[]);
+    let mut days = vec![(String::from("9999"), String::new()); 3];
+    let mut ids = HashMap::new();
+    for sent in place.content() {
+        let id = sent.text("trans_num");
+        let pass = match id.split_once('-') {
+            None => 0,
+            Some((_, pass)) => pass.parse::<usize>().unwrap() - 1,
+        };
+        let time = sent.text("trans_date_trans_time").to_owned();
+        let (first, last) = &mut days[pass];
+        *first = time.clone().min(first.clone());
+        *last = time.max(last.clone());
+        assert_eq!(ids.insert(id.to_owned(), ()), None, "{id} twice");
+    }
+    assert_eq!(ids.len(), 4500);
+    for pair in days.windows(2) {
+        assert!(pair[0].1[..10] < pair[1].0[..10], "{days:?}");
+    }
+    let last: jiff::civil::DateTime = days[2].1.parse().unwrap();
+    let last = last.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+    let age = millis_now() - last.as_millisecond();
+    assert!((0..2 * 86_400_000).contains(&age), "{days:?}");
+}
+
+#[test]
+fn a_signal_ends_it_with_the_ledger_of_what_was_sent() {
+    let place = Place::new("signal");
+    let more = ["--rate", "300", &place.ledger()];
+    let mut child = place.command(Path::new(PAYMENTS), &more).spawn().unwrap();
+    let deadline = Instant::now() + WAIT;
+    let started = |place: &Place| {
+        offsets(&brokers(), &place.topic, 8, WAIT)
+            .is_ok_and(|ranges| ranges.iter().any(|range| range.latest > 0))
+    };
+    while !started(&place) {
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none());
+    }
+    let killed = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let lines = place.ledger_lines();
+    assert!(!lines.is_empty() && lines.len() < 3000);
+    assert_eq!(lines.len() as i64, place.stored());
+}
+
+#[test]
+fn a_refused_payment_ends_it_and_the_ledger_holds_what_was_acknowledged() {
+    let place = Place::new("refused");
+    let file = place.folder.join("one_is_large.csv");
+    let mut rows = String::from("trans_date_trans_time,cc_num,amt,trans_num,note\n");
+    for row in 0..80 {
+        // The topic takes batches of up to 20,000 bytes.
+        let note = "n".repeat(if row == 60 { 50_000 } else { 3 });
+        rows += &format!("2020-01-01 00:00:00,4000000000000002,1.00,id{row},{note}\n");
+    }
+    std::fs::write(&file, rows).unwrap();
+    make_topic_of_small_records(&place.topic);
+    let ledger = place.ledger();
+    let more = ["--rate", "50", "--compression", "none", &ledger];
+    let output = place.command(&file, &more).output().unwrap();
+    says(&output, 1, &["the replay ended early", "too large"]);
+    let content = place.content();
+    let ids: Vec<&str> = content.iter().map(|sent| sent.text("trans_num")).collect();
+    let lines = place.ledger_lines();
+    let kept: Vec<&str> = lines.iter().map(|line| line[3].as_str()).collect();
+    assert_eq!(kept, ids);
+    assert!(kept.len() >= 20 && !kept.contains(&"id60"), "{kept:?}");
+}
+
+fn make_topic_of_small_records(topic: &str) {
+    let client: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
+    let small =
+        NewTopic::new(topic, 8, TopicReplication::Fixed(1)).set("max.message.bytes", "20000");
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let made = client.create_topics([&small], &AdminOptions::new());
+    let made = runtime.unwrap().block_on(made).unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let place = Place::new("rate");
+    let began = Instant::now();
+    says(
+        &place.replay(&["--rate", "400", "--limit", "20000"]),
+        0,
+        &[],
+    );
+    // The last of 1,000 is due 999 intervals after the first.
+    assert!(began.elapsed() >= Duration::from_micros(2_497_500));
+    let mut stamps: Vec<i64> = place.content().iter().map(|sent| sent.timestamp).collect();
+    stamps.sort_unstable();
+    let span = stamps[stamps.len() - 1] - stamps[0];
+    assert!((2_400..4_000).contains(&span), "{span} ms");
+}
+
+#[test]
+fn a_bad_row_ends_it_and_is_named_by_line_and_column() {
+    let place = Place::new("bad");
+    let file = place.folder.join("bad.csv");
+    let header = "trans_date_trans_time,cc_num,amt,trans_num\n";
+    let good = "2020-01-01 00:00:00,4000000000000002,1.00,a\n";
+    let bad = "2020-01-01 00:00:01,4000000000000002,1.005,b\n";
+    std::fs::write(&file, format!("{header}{good}{bad}")).unwrap();
+    let output = place.command(&file, &[&place.ledger()]).output().unwrap();
+    says(
+        &output,
+        1,
+        &["bad.csv, line 3, column `amt`", "out_of_range"],
+    );
+    std::fs::write(&file, header.replace("amt", "amount")).unwrap();
+    let output = place.command(&file, &[]).output().unwrap();
+    says(&output, 2, &["bad.csv", "`amt`"]);
+}
+
+#[test]
+fn what_cannot_begin_is_said_with_exit_code_2() {
+    let place = Place::new("begin");
+    let missing = place.command(Path::new("no.csv"), &[]).output().unwrap();
+    says(&missing, 2, &["no.csv"]);
+    says(
+        &place.replay(&["--rate", "0"]),
+        2,
+        &["payments per second, or max"],
+    );
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .to_string();
+    let away = place.replay(&["--brokers", &nobody]);
+    says(&away, 2, &[&nobody, "VIGIE_KAFKA__BROKERS"]);
+}
