@@ -151,6 +151,16 @@ impl Bundle {
         })
     }
 
+    /// Whether a feature is a text category rather than a number.
+    pub fn is_text(&self, feature: &Feature) -> bool {
+        match feature.kind {
+            FeatureKind::Event(EventKind::Value(field)) => {
+                matches!(self.schema.field(field).kind, Kind::Text { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// The longest window that any feature reads, in microseconds.
     pub fn longest_window(&self) -> i64 {
         features::longest_window(&self.features)

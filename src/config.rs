@@ -216,6 +216,10 @@ pub enum MailTls {
 pub struct HttpConfig {
     /// `VIGIE_HTTP__LISTEN`
     pub listen: String,
+    /// `VIGIE_HTTP__METRICS_TOKEN`
+    pub metrics_token: Secret,
+    /// `VIGIE_HTTP__METRICS_TOKEN_FILE`
+    pub metrics_token_file: PathBuf,
 }
 
 /// What is logged and how.
@@ -368,6 +372,11 @@ impl Config {
             "mail.password_file",
             &self.mail.password_file,
             &mut self.mail.password,
+        )?;
+        read_secret(
+            "http.metrics_token_file",
+            &self.http.metrics_token_file,
+            &mut self.http.metrics_token,
         )
     }
 

@@ -5,6 +5,7 @@
 //! ([`KafkaError::NoTopic`]), or stop ([`KafkaError::Refused`]).
 
 pub mod admin;
+pub mod consumer;
 pub mod producer;
 mod topic_id;
 

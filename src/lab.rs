@@ -1,3 +1,4 @@
-//! The model floor: work beside the stream, on what it stored.
+//! The lab: offline work with the code that serves, and on what it stored.
 
+pub mod features;
 pub mod reconcile;

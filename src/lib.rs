@@ -14,6 +14,8 @@ pub mod kafka;
 
 pub mod input;
 
+pub mod progress;
+
 pub mod database;
 
 pub mod migrate;
@@ -21,3 +23,15 @@ pub mod migrate;
 pub mod stream;
 
 pub mod lab;
+
+pub mod health;
+
+pub mod http;
+
+pub mod metrics;
+
+pub mod run;
+
+pub mod exit;
+
+pub mod logging;

@@ -108,6 +108,20 @@ pub struct Migrated {
     pub version: i32,
 }
 
+/// `vigie migrate`; what it prints.
+///
+/// # Errors
+/// See [`migrate`].
+pub async fn command(config: &Config) -> anyhow::Result<String> {
+    let done = migrate(config).await?;
+    let schema = &config.database.schema;
+    let mut text = String::new();
+    for migration in &done.applied {
+        text += &format!("applied {migration}\n");
+    }
+    Ok(text + &format!("schema {schema} is at version {}\n", done.version))
+}
+
 /// Brings the configured schema up to date as its owner, making it first when there is none.
 ///
 /// Each migration is one transaction; several calls at once wait for each other.

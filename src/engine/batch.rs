@@ -161,6 +161,14 @@ impl Texts {
         self.ends.is_empty()
     }
 
+    fn retain(&mut self, keep: &[bool]) {
+        let mut kept = Self::default();
+        for (row, _) in keep.iter().enumerate().filter(|(_, keep)| **keep) {
+            kept.push(self.get(row));
+        }
+        *self = kept;
+    }
+
     /// The text of row `row`; `None` is missing.
     pub fn get(&self, row: usize) -> Option<&str> {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
@@ -200,6 +208,27 @@ impl Events {
         self.record.is_empty()
     }
 
+    /// Keeps the events whose entry in `keep` is true.
+    pub fn retain(&mut self, keep: &[bool]) {
+        for column in &mut self.columns {
+            match column {
+                Column::Number(values) => retain(values, keep),
+                Column::Integer(values) | Column::Time(values) | Column::Amount(values) => {
+                    retain(values, keep);
+                }
+                Column::Text(texts) => texts.retain(keep),
+                Column::Label(labels) => retain(labels, keep),
+            }
+        }
+        retain(&mut self.record, keep);
+        retain(&mut self.account, keep);
+        retain(&mut self.time, keep);
+        retain(&mut self.day, keep);
+        retain(&mut self.amount, keep);
+        retain(&mut self.id_hash, keep);
+        retain(&mut self.body_hash, keep);
+    }
+
     /// The text column of a field that the schema declares as text.
     pub fn texts(&self, field: usize) -> &Texts {
         match &self.columns[field] {
@@ -207,6 +236,14 @@ impl Events {
             other => unreachable!("field {field} is declared as text, decoded as {other:?}"),
         }
     }
+}
+
+fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
+    let mut row = 0;
+    values.retain(|_| {
+        row += 1;
+        keep[row - 1]
+    });
 }
 
 /// Why a record could not become an event.
@@ -386,4 +423,41 @@ pub struct Decided {
     pub dead_letters: Vec<DeadLetter>,
     /// Repeats of payments already known, by partition and offset.
     pub duplicates: Vec<(i32, i64)>,
+    /// Why the model gave no score, when it failed on the batch.
+    pub score_error: Option<String>,
+}
+
+impl Decided {
+    /// Where the record of the payment in `row` stands.
+    pub fn head(&self, row: usize) -> &RecordHead {
+        &self.heads[self.events.record[row] as usize]
+    }
+
+    /// Forgets everything of partitions that are no longer this lane's.
+    pub fn retain_partitions(&mut self, ours: impl Fn(i32) -> bool) {
+        let partitions: Vec<i32> = (0..self.events.len())
+            .map(|row| self.head(row).partition)
+            .collect();
+        self.retain_rows(|row| ours(partitions[row]));
+        self.dead_letters.retain(|letter| ours(letter.partition));
+        self.duplicates.retain(|(partition, _)| ours(*partition));
+    }
+
+    /// Keeps the scored payments of these rows.
+    pub fn retain_rows(&mut self, keeps: impl Fn(usize) -> bool) {
+        let keep: Vec<bool> = (0..self.events.len()).map(keeps).collect();
+        if !keep.contains(&false) {
+            return;
+        }
+        self.events.retain(&keep);
+        for column in &mut self.features.columns {
+            match column {
+                FeatureColumn::Number(values) => retain(values, &keep),
+                FeatureColumn::Text(texts) => texts.retain(&keep),
+            }
+        }
+        retain(&mut self.scores, &keep);
+        retain(&mut self.decisions, &keep);
+        retain(&mut self.reasons, &keep);
+    }
 }

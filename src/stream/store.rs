@@ -11,6 +11,7 @@ mod commit;
 mod encode;
 mod error;
 pub mod offsets;
+mod retake;
 mod rows;
 mod session;
 mod take;
@@ -30,6 +31,7 @@ use crate::engine::batch::Micros;
 pub use binding::Binding;
 pub use commit::{Committed, Span, Versions};
 pub use error::{Outage, StoreError};
+pub use retake::Position;
 pub use take::Taken;
 pub use warm_up::{Since, WarmRow};
 

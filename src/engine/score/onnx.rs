@@ -11,7 +11,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
 use super::super::batch::{FeatureColumn, Features};
-use crate::bundle::{Bundle, EventKind, FeatureKind, Kind};
+use crate::bundle::Bundle;
 
 /// Why a graph cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -183,7 +183,10 @@ fn check(session: &Session, bundle: &Bundle) -> Result<String, String> {
                     feature.name
                 )
             })?;
-        let expected = element_of(bundle, &feature.kind);
+        let expected = match bundle.is_text(feature) {
+            true => TensorElementType::String,
+            false => TensorElementType::Float32,
+        };
         match input.dtype() {
             ValueType::Tensor { ty, .. } if *ty == expected => {}
             other => {
@@ -208,17 +211,6 @@ fn check(session: &Session, bundle: &Bundle) -> Result<String, String> {
         })
         .map(|output| output.name().to_owned())
         .ok_or_else(|| "expected an output of float32 probabilities (zipmap = False)".to_owned())
-}
-
-fn element_of(bundle: &Bundle, kind: &FeatureKind) -> TensorElementType {
-    match kind {
-        FeatureKind::Event(EventKind::Value(field))
-            if matches!(bundle.schema.field(*field).kind, Kind::Text { .. }) =>
-        {
-            TensorElementType::String
-        }
-        _ => TensorElementType::Float32,
-    }
 }
 
 fn tensor(

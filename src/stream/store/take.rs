@@ -11,9 +11,9 @@ use super::session::Session;
 use super::{Store, answered};
 
 /// How long the owner may finish what it is writing, and how long its session may take to end.
-const GRACE: &str = "2s";
-const END_WITHIN_MS: i64 = 2_000;
-const ATTEMPTS: usize = 5;
+pub(super) const GRACE: &str = "2s";
+pub(super) const END_WITHIN_MS: i64 = 2_000;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// A partition that is this lane's from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ const BEGIN: &str = "\
     ON CONFLICT DO NOTHING RETURNING partition";
 
 /// Locked in one order by everybody, so that two lanes never wait for each other in a ring.
-const LOCK: &str = "\
+pub(super) const LOCK: &str = "\
     SELECT partition FROM stream_offsets WHERE stream = $1 AND partition = ANY($2) \
     ORDER BY partition FOR UPDATE";
 
@@ -137,7 +137,7 @@ async fn try_take(
     Ok(Some(taken))
 }
 
-fn read(row: &Row, new: &[i32]) -> Result<Taken, tokio_postgres::Error> {
+pub(super) fn read(row: &Row, new: &[i32]) -> Result<Taken, tokio_postgres::Error> {
     let partition = row.try_get(0)?;
     Ok(Taken {
         partition,

@@ -1,0 +1,31 @@
+//! What an error means to whoever called: 1 failed, 2 usage or configuration.
+
+use crate::bundle::BundleError;
+use crate::config::ConfigError;
+use crate::database::ConnectError;
+use crate::engine::golden::GoldenError;
+use crate::engine::score::ScoreError;
+use crate::engine::token::TokenError;
+use crate::input::InputError;
+use crate::kafka::KafkaError;
+use crate::migrate::MigrateError;
+use crate::stream::LaneError;
+use crate::stream::store::StoreError;
+
+/// 2 when a person must change a setting, a bundle or the command; 1 for everything else.
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    let refused = error.chain().any(|cause| {
+        cause.is::<ConfigError>()
+            || cause.is::<BundleError>()
+            || cause.is::<GoldenError>()
+            || cause.is::<ScoreError>()
+            || cause.is::<TokenError>()
+            || cause.is::<InputError>()
+            || cause.is::<MigrateError>()
+            || matches!(cause.downcast_ref(), Some(ConnectError::Refused(_)))
+            || matches!(cause.downcast_ref(), Some(StoreError::Refused(_)))
+            || matches!(cause.downcast_ref(), Some(LaneError::Refused(_)))
+            || matches!(cause.downcast_ref(), Some(KafkaError::Refused { .. }))
+    });
+    if refused { 2 } else { 1 }
+}

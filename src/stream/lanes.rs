@@ -1,0 +1,253 @@
+//! Starting the lanes of this process and waiting for their end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use jiff::tz::TimeZone;
+
+use super::source::Source;
+use super::store::{Binding, Store, StoreError, Versions};
+use super::watch::Watch;
+use super::{Lane, LaneError, Setup, Stop, single_threaded};
+use crate::bundle::Bundle;
+use crate::config::Config;
+use crate::engine::batch::{Micros, Records};
+use crate::engine::decode::{Decoder, Rules};
+use crate::engine::features::Plan;
+use crate::engine::policy::Policy;
+use crate::engine::score::{OnnxModel, Runtime};
+use crate::engine::token::TokenKey;
+use crate::engine::{Engine, Preparation, golden};
+use crate::health::Health;
+use crate::kafka::admin::{TopicFacts, facts};
+use crate::kafka::{KafkaError, consumer::Consumer};
+use crate::metrics;
+
+/// How long one question to Kafka may take while starting.
+const ASK_KAFKA: Duration = Duration::from_secs(5);
+
+/// Pause between two questions while something is away at the start.
+const START_PAUSE: Duration = Duration::from_secs(2);
+
+/// A lane that has not come round for this long is stuck: longer than a commit may take.
+const LANE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs the lanes until `stop` is requested or one of them fails; blocks.
+///
+/// # Errors
+/// When anything a person must mend stands in the way.
+pub fn run(config: &Config, health: &Arc<Health>, stop: &Stop) -> Result<()> {
+    let starting = health.join("start", LANE_PATIENCE, "starting");
+    let setup = Arc::new(setup(config)?);
+    let runtime = Runtime::load(&config.model.onnxruntime)?;
+    let mut first_model = OnnxModel::load(&runtime, &setup.bundle)?;
+    let rows = golden::check(&setup.bundle, &mut first_model)?;
+    let policy = Policy::of_bundle(&setup.bundle.version, setup.bundle.policy);
+    metrics::model(&setup.bundle.name, &setup.bundle.version);
+    metrics::policy(&policy.version);
+    tracing::info!(
+        bundle = setup.bundle.name,
+        version = setup.bundle.version,
+        golden_rows = rows,
+        "the bundle does what it promises"
+    );
+    let Some(topic) = wait_for_topic(config, stop)? else {
+        return Ok(());
+    };
+    bind(&setup, topic, stop)?;
+    let mut models = vec![first_model];
+    for _ in 1..config.stream.lanes {
+        models.push(OnnxModel::load(&runtime, &setup.bundle)?);
+    }
+    starting.ended();
+    start(&setup, models, &policy, health, stop)
+}
+
+fn start(
+    setup: &Arc<Setup>,
+    models: Vec<OnnxModel>,
+    policy: &Policy,
+    health: &Arc<Health>,
+    stop: &Stop,
+) -> Result<()> {
+    let mut threads = Vec::new();
+    for (number, model) in models.into_iter().enumerate() {
+        let part = health.join(&format!("lane {number}"), LANE_PATIENCE, "starting");
+        let watch = Watch::new(number, part);
+        let (setup, policy, stop) = (Arc::clone(setup), policy.clone(), stop.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("lane {number}"))
+            .spawn(move || {
+                let ended = run_lane(number, setup, model, policy, watch, &stop);
+                // Whatever ended this lane ends the process: its partitions are in no hands.
+                stop.request();
+                ended
+            })
+            .context("cannot start a lane")?;
+        threads.push(thread);
+    }
+    let mut first_error = Ok(());
+    for (number, thread) in threads.into_iter().enumerate() {
+        let ended = match thread.join() {
+            Ok(ended) => ended.with_context(|| format!("lane {number} stopped")),
+            Err(_) => bail!("lane {number} ended in a bug; its batch was not stored"),
+        };
+        first_error = first_error.and(ended);
+    }
+    first_error
+}
+
+fn setup(config: &Config) -> Result<Setup> {
+    let bundle = Bundle::read(&config.stream.bundle)?;
+    let key = TokenKey::new(config.tokens.key.reveal())
+        .context("tokens.key or tokens.key_file: no usable key")?;
+    let plan = Plan::new(&bundle, config.events.lateness.as_micros() as Micros);
+    let kept = i64::from(config.storage.retention_days) * 86_400_000_000;
+    let needed = bundle.longest_window() + config.events.lateness.as_micros() as Micros;
+    if kept <= needed {
+        bail!(
+            "storage.retention_days: {} days are kept, but windows and events.lateness look back {} \
+             days: histories could not be rebuilt",
+            config.storage.retention_days,
+            (needed + 86_399_999_999) / 86_400_000_000
+        );
+    }
+    Ok(Setup {
+        config: config.clone(),
+        bundle,
+        plan,
+        key,
+    })
+}
+
+/// Asks Kafka for the topic until it answers; `None` when the process stops first.
+fn wait_for_topic(config: &Config, stop: &Stop) -> Result<Option<TopicFacts>> {
+    while !stop.is_requested() {
+        match facts(&config.kafka.brokers, &config.stream.topic, ASK_KAFKA) {
+            Ok(topic) => return Ok(Some(topic)),
+            Err(problem @ (KafkaError::Away { .. } | KafkaError::NoTopic { .. })) => {
+                tracing::warn!(%problem, "waiting for Kafka (kafka.brokers, stream.topic)");
+                pause(START_PAUSE, stop);
+            }
+            Err(error) => return Err(error).context("kafka.brokers"),
+        }
+    }
+    Ok(None)
+}
+
+/// Binds the stream's number to its topic in the database, once that answers.
+fn bind(setup: &Setup, topic: TopicFacts, stop: &Stop) -> Result<()> {
+    let binding = Binding {
+        topic_id: topic.topic_id.unwrap_or_default(),
+        cluster_id: topic.cluster_id,
+        partitions: topic.partitions,
+        token_fingerprint: hexadecimal(&setup.key.fingerprint()),
+    };
+    let runtime = single_threaded()?;
+    while !stop.is_requested() {
+        let bound = runtime.block_on(async {
+            let name = "vigie start";
+            let mut store = Store::connect(&setup.config, &setup.bundle.schema, name).await?;
+            store.bind(&binding).await
+        });
+        match bound {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Unavailable(problem)) => {
+                tracing::warn!(%problem, "waiting for PostgreSQL (database.host, database.port)");
+                pause(START_PAUSE, stop);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn run_lane(
+    number: usize,
+    setup: Arc<Setup>,
+    model: OnnxModel,
+    policy: Policy,
+    watch: Watch,
+    stop: &Stop,
+) -> Result<(), LaneError> {
+    let runtime = single_threaded()?;
+    runtime.block_on(async {
+        let Some(store) = connect(&setup, number, stop).await? else {
+            return Ok(());
+        };
+        let config = &setup.config;
+        let consumer = Consumer::join(
+            &config.kafka,
+            &config.stream.topic,
+            &config.stream.group,
+            config.stream.lanes,
+        )?;
+        let mut lane = Lane {
+            number,
+            source: Source::new(consumer, &config.stream, stop.clone()),
+            engine: engine(&setup, model, &policy)?,
+            store,
+            versions: Versions {
+                model: format!("{}-{}", setup.bundle.name, setup.bundle.version),
+                policy: policy.version.clone(),
+            },
+            batch: Records::default(),
+            warm_ups: Vec::new(),
+            watch,
+            stop: stop.clone(),
+            take_from: Instant::now(),
+            held_from: Instant::now(),
+            published: Instant::now(),
+            setup,
+        };
+        lane.run().await
+    })
+}
+
+async fn connect(setup: &Setup, number: usize, stop: &Stop) -> Result<Option<Store>, LaneError> {
+    let name = format!("vigie lane {number}");
+    while !stop.is_requested() {
+        match Store::connect(&setup.config, &setup.bundle.schema, &name).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(StoreError::Unavailable(problem)) => {
+                tracing::warn!(lane = number, %problem, "waiting for PostgreSQL");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+fn engine(setup: &Setup, model: OnnxModel, policy: &Policy) -> Result<Engine, LaneError> {
+    let config = &setup.config;
+    let wrong = |setting: &str| LaneError::Refused(format!("{setting}: not usable"));
+    let zone =
+        TimeZone::get(&config.events.business_zone).map_err(|_| wrong("events.business_zone"))?;
+    let first_day = config
+        .events
+        .first_day
+        .to_zoned(zone.clone())
+        .map_err(|_| wrong("events.first_day"))?;
+    let rules = Rules {
+        key_check: config.stream.key_check,
+        first_day: first_day.timestamp().as_microsecond(),
+        max_ahead: config.events.max_ahead.as_micros() as Micros,
+        business_zone: zone,
+    };
+    let decoder = Decoder::new(setup.bundle.schema.clone(), setup.key.clone(), rules);
+    let preparation = Preparation::new(decoder, setup.plan.clone());
+    Ok(Engine::new(preparation, model, policy.clone()))
+}
+
+fn pause(time: Duration, stop: &Stop) {
+    let until = Instant::now() + time;
+    while Instant::now() < until && !stop.is_requested() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

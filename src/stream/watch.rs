@@ -1,0 +1,200 @@
+//! What a lane tells the outside: how long each step takes, how its partitions stand. It owns
+//! the clock, so that the engine needs none.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::source::Source;
+use crate::engine::batch::{Decided, Micros, Records};
+use crate::engine::{Engine, Step};
+use crate::health::Part;
+use crate::metrics::{self, LaneGauges, PartitionGauge, PartitionState, StageTimes};
+
+/// How often the state of partitions and histories is told.
+const STATE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often an outage that goes on is logged again.
+const SAY_AGAIN: Duration = Duration::from_secs(15);
+
+/// A lane's clock and voice.
+pub struct Watch {
+    lane: usize,
+    part: Part,
+    times: StageTimes,
+    last: Instant,
+    stated: Option<Instant>,
+    oldest_unstored: Option<Micros>,
+    away: Option<Away>,
+}
+
+/// The database has been away since, and what was said of it when.
+struct Away {
+    problem: String,
+    said: Instant,
+}
+
+impl Watch {
+    /// A watch over lane `lane`, which shows as `part` on the health pages.
+    pub fn new(lane: usize, part: Part) -> Self {
+        Self {
+            lane,
+            part,
+            times: StageTimes::default(),
+            last: Instant::now(),
+            stated: None,
+            oldest_unstored: None,
+            away: None,
+        }
+    }
+
+    /// A round begins.
+    pub fn begin(&mut self) {
+        self.part.tick();
+        self.times = StageTimes::default();
+        self.last = Instant::now();
+    }
+
+    /// The batch is collected.
+    pub fn polled(&mut self, batch: &Records) {
+        self.times.poll = self.lap();
+        self.oldest_unstored = batch.heads().iter().map(|head| head.timestamp).min();
+    }
+
+    /// A step of the engine has ended.
+    pub fn ended(&mut self, step: Step) {
+        let lap = self.lap();
+        match step {
+            Step::Decode => self.times.decode = lap,
+            Step::Features => self.times.features = lap,
+            Step::Score => self.times.score = lap,
+            Step::Decide => self.times.decide = lap,
+        }
+    }
+
+    /// The batch is stored.
+    pub fn committed(&mut self, decided: &Decided) {
+        self.times.commit = self.lap();
+        self.oldest_unstored = None;
+        if let Some(problem) = &decided.score_error {
+            tracing::error!(
+                lane = self.lane,
+                problem,
+                "the model failed: the policy's fallback decided"
+            );
+        }
+        metrics::batch(decided, &self.times, Timestamp::now().as_microsecond());
+    }
+
+    /// The database is away: said at once, then now and again.
+    pub fn database_away(&mut self, problem: &str) {
+        self.part.tick();
+        let said = self.away.as_ref().map(|away| away.said);
+        if said.is_none_or(|said| said.elapsed() > SAY_AGAIN) {
+            tracing::warn!(lane = self.lane, problem, "waiting for the database");
+            self.away = Some(Away {
+                problem: problem.to_owned(),
+                said: Instant::now(),
+            });
+            self.part
+                .problems(vec![format!("the database is away: {problem}")]);
+        }
+    }
+
+    /// The database answers again.
+    pub fn database_back(&mut self) {
+        if let Some(away) = self.away.take() {
+            tracing::info!(
+                lane = self.lane,
+                after = away.problem,
+                "the database answers again"
+            );
+        }
+    }
+
+    /// Tells how partitions and histories stand, every second or so.
+    pub fn state(&mut self, source: &Source, engine: &Engine) {
+        if self.stated.is_some_and(|at| at.elapsed() < STATE_EVERY) {
+            return;
+        }
+        self.stated = Some(Instant::now());
+        let tally = engine.preparation.tally();
+        metrics::lane(
+            self.lane,
+            LaneGauges {
+                accounts: tally.accounts as u64,
+                events: tally.events as u64,
+                bytes: tally.bytes as u64,
+                oldest_unstored: self.oldest_unstored,
+                partitions: partitions(source),
+            },
+        );
+        self.part.problems(self.problems(source));
+    }
+
+    fn problems(&self, source: &Source) -> Vec<String> {
+        let ownership = &source.ownership;
+        let mut problems: Vec<String> = ownership
+            .held()
+            .iter()
+            .map(|(partition, why)| format!("partition {partition} is held: {why}"))
+            .collect();
+        let rebuilding = ownership.rebuilding();
+        if !rebuilding.is_empty() {
+            problems.push(format!("warming up the partitions {rebuilding:?}"));
+        }
+        let wanted = ownership.to_take();
+        if !wanted.is_empty() {
+            problems.push(format!("taking the partitions {wanted:?}"));
+        }
+        if let Some(away) = &self.away {
+            problems.push(format!("the database is away: {}", away.problem));
+        }
+        problems
+    }
+
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now - std::mem::replace(&mut self.last, now)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        metrics::lane_ended(self.lane);
+    }
+}
+
+fn partitions(source: &Source) -> Vec<PartitionGauge> {
+    let ownership = &source.ownership;
+    let held = ownership.held();
+    let mut gauges: Vec<PartitionGauge> = ownership
+        .positions()
+        .iter()
+        .map(|position| PartitionGauge {
+            partition: position.partition,
+            lag: source
+                .consumer()
+                .end_of(position.partition)
+                .map(|end| (end - position.next_offset).max(0)),
+            state: match held
+                .iter()
+                .any(|(partition, _)| *partition == position.partition)
+            {
+                true => PartitionState::Held,
+                false => PartitionState::Running,
+            },
+        })
+        .collect();
+    gauges.extend(
+        ownership
+            .rebuilding()
+            .into_iter()
+            .map(|partition| PartitionGauge {
+                partition,
+                lag: None,
+                state: PartitionState::Warming,
+            }),
+    );
+    gauges
+}
