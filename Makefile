@@ -8,7 +8,7 @@ CARGO_DENY := .stack/cache/tools/bin/cargo-deny
 
 BUNDLE ?= card
 
-.PHONY: help setup test check deny train train-check stack-up stack-down stack-status stack-wipe
+.PHONY: help setup demo test check deny train train-check stack-up stack-down stack-status stack-wipe
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ setup: ## Install and download what is missing: packages, Kafka, the ONNX runtim
 	@scripts/install.sh
 	@scripts/stack.sh download
 	@cargo fetch --locked
+
+# DEMO_SECONDS=60 ends it by itself, DEMO_RATE=500 makes it faster.
+demo: ## Replay real card payments with fraud in them through everything, and show what happens
+	@python3 scripts/demo.py
 
 # One run at a time per clone, since they share the stack's name; the lock ends with the run.
 test: setup ## Every test, against a real Kafka, PostgreSQL and SMTP server of its own

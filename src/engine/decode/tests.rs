@@ -298,8 +298,8 @@ fn what_does_not_fit_is_out_of_range() {
 fn card_numbers_of_8_to_19_digits_are_valid_as_text_and_as_integer() {
     for card in [
         "12345678",
-        "676369110710",
-        "4599735407877245080",
+        "676300000000",
+        "4000123412341234567",
         "9999999999999999999",
     ] {
         let decoder = decoder();

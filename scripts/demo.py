@@ -1,0 +1,330 @@
+#!/usr/bin/env python3
+"""`make demo`: real card payments through a real Kafka, scored, stored in a real PostgreSQL, mailed when suspicious.
+
+Installs and builds what is missing, starts a stack of its own (unless that runs already), the processor and a
+producer, and shows what happens until the file ends, DEMO_SECONDS have passed, or somebody stops it. Whatever was
+started here is ended here, and nothing else. Every run has a topic, a schema and a folder of its own.
+
+  DEMO_SECONDS=60 make demo    ends by itself after so many seconds of payments
+  DEMO_RATE=500 make demo      payments per second (default 100)
+
+Exit code 0: payments were scored, a mail arrived, and the accounts add up.
+"""
+
+import ctypes
+import fcntl
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from demo_figures import Database, Figures, Watched
+
+ROOT = Path(__file__).resolve().parent.parent
+STACK = [str(ROOT / "scripts/stack.sh")]
+NAME = ["--name", "demo"]
+HOME = ROOT / ".stack/demo"
+# Left behind by a demo that was killed: the stack it names as its own is the next demo's to stop.
+OWNED = HOME / "started-by-demo"
+BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
+PAYMENTS = ROOT / "models/card/payments.csv.zst"
+BEGAN = time.monotonic()
+
+
+class Stopped(Exception):
+    """Somebody asked the demo to end; the argument is the signal."""
+
+
+class Failed(Exception):
+    """The demo cannot go on; the argument says why."""
+
+
+class Usage(Exception):
+    """A setting makes no sense."""
+
+
+def say(text: str = "", end: str = "\n") -> None:
+    """Prints; a terminal that was closed meanwhile keeps nobody from cleaning up."""
+    try:
+        sys.stdout.write(text + end)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def die_with_parent() -> None:
+    """In the child: SIGTERM when the demo is killed without a chance to clean up (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def start(command: list[str], env: dict[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
+    """Starts a child in a session of its own: Ctrl-C reaches the demo alone, which then ends its children."""
+    out = log.open("ab") if log else None
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out,
+                            stderr=subprocess.STDOUT if out else None, start_new_session=True,
+                            preexec_fn=die_with_parent)
+
+
+def end(child: subprocess.Popen[bytes] | None, patience: float) -> int | None:
+    """Asks a child's whole session to end, and after `patience` seconds makes it."""
+    if child is None:
+        return None
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            break
+        os.killpg(child.pid, number)
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            say(f"{Path(child.args[0]).name} does not end by itself")
+    return child.wait()
+
+
+def step(command: list[str], env: dict[str, str], log: Path | None = None) -> None:
+    """Runs a child to its end; what fails ends the demo, with the child's exit code where that means usage."""
+    child = start(command, env, log)
+    try:
+        code = child.wait()
+    except BaseException:
+        end(child, 10)
+        raise
+    if code != 0:
+        raise Failed(f"{' '.join(command)} ended with exit code {code}" + (f"; see {log}" if log else ""))
+
+
+def title(text: str) -> None:
+    say(f"\n== {text} (after {time.monotonic() - BEGAN:.0f} s)")
+
+
+def free_port() -> int:
+    """Below the range that the kernel hands out to outgoing connections."""
+    while True:
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", random.randrange(20000, 32000)))
+            except OSError:
+                continue
+            return listener.getsockname()[1]
+
+
+def clean_environment() -> dict[str, str]:
+    """Without settings of another stack that this shell may have sourced."""
+    return {key: value for key, value in os.environ.items()
+            if not (key.startswith("VIGIE_") and "__" in key) and key != "VIGIE_CONFIG"}
+
+
+def positive(variable: str, default: float) -> float:
+    """A setting of the demo itself."""
+    text = os.environ.get(variable) or str(default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise Usage(f"{variable}: expected a number above 0, found {text!r}")
+    return number
+
+
+class Demo:
+    """One run: its settings, its children, what it saw."""
+
+    def __init__(self) -> None:
+        self.rate = positive("DEMO_RATE", 100)
+        self.seconds = positive("DEMO_SECONDS", float("inf"))
+        self.stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime())
+        self.schema = f"demo_{self.stamp}"
+        self.topic = f"payments-{self.stamp.replace('_', '-')}"
+        self.folder = HOME / "runs" / self.stamp
+        self.ledger = self.folder / "ledger.tsv"
+        self.env = clean_environment()
+        self.vigie: subprocess.Popen[bytes] | None = None
+        self.producer: subprocess.Popen[bytes] | None = None
+        self.database: Database | None = None
+        self.stack_is_ours = False
+
+    def prepare(self) -> None:
+        """Everything up to an empty schema and a running stack."""
+        title("what is missing")
+        step(["scripts/install.sh"], self.env)
+        step([*STACK, "download", *NAME], self.env)
+        title("building (the first time takes some minutes)")
+        step(["cargo", "build", "--release", "--locked", "-p", "vigie", "-p", "vigie-producer"], self.env)
+        title("the stack")
+        running = subprocess.run([*STACK, "status", *NAME], env=self.env, stdout=subprocess.PIPE, text=True).stdout
+        self.stack_is_ours = OWNED.exists() or "(pid" not in running
+        if self.stack_is_ours:
+            HOME.mkdir(parents=True, exist_ok=True)
+            OWNED.touch()
+        step([*STACK, "up", *NAME], self.env)
+        self.folder.mkdir(parents=True)
+        self.env = self.settings()
+        step([str(BINARIES / "vigie"), "migrate"], self.env)
+
+    def settings(self) -> dict[str, str]:
+        """The stack's variables and this run's own."""
+        script = f"set -a; source {HOME}/env; env -0"
+        out = subprocess.run(["bash", "-c", script], env=self.env, stdout=subprocess.PIPE, check=True, text=True).stdout
+        env = dict(line.split("=", 1) for line in out.split("\0") if "=" in line)
+        return env | {
+            "VIGIE_DATABASE__SCHEMA": self.schema,
+            "VIGIE_STREAM__TOPIC": self.topic,
+            "VIGIE_STREAM__GROUP": f"demo-{self.stamp}",
+            "VIGIE_STREAM__BUNDLE": "models/card",
+            "VIGIE_HTTP__LISTEN": f"127.0.0.1:{free_port()}",
+        }
+
+    def launch(self) -> Watched:
+        """Starts the producer, which makes the topic, and the processor, which waits for it."""
+        title("payments")
+        replay = [str(BINARIES / "vigie-producer"), "replay", str(PAYMENTS), "--topic", self.topic, "--rate",
+                  f"{self.rate:g}", "--shift-to-now", "--partitions", "8", "--bundle", "card", "--ledger",
+                  str(self.ledger)]
+        self.producer = start(replay, self.env, self.folder / "producer.log")
+        self.vigie = start([str(BINARIES / "vigie"), "run"], self.env, self.folder / "vigie.log")
+        self.database = Database([*STACK, "psql", "desk", *NAME], self.env, self.schema, die_with_parent)
+        mails = Path(self.env["VIGIE_STACK_MAILS"])
+        say(self.where_to_look(mails))
+        page = f"http://{self.env['VIGIE_HTTP__LISTEN']}/metrics"
+        return Watched(page, self.database, mails, f"*.{self.schema}@*.eml")
+
+    def where_to_look(self, mails: Path) -> str:
+        query = (f"SELECT event_time, amount, merchant, category, round(score::numeric, 3) AS score, decision "
+                 f"FROM {self.schema}.payments WHERE decision <> 'allow' ORDER BY amount DESC LIMIT 10")
+        return (f"metrics   http://{self.env['VIGIE_HTTP__LISTEN']}/metrics\n"
+                f"mails     {mails.relative_to(ROOT)}/\n"
+                f"log       {self.folder.relative_to(ROOT)}/vigie.log\n"
+                f"query     scripts/stack.sh psql --name demo -- -c \"{query}\"\n"
+                "Ctrl-C stops what was started here.\n")
+
+    def check_alive(self) -> None:
+        if self.vigie.poll() is not None:
+            raise Failed(f"vigie run ended with exit code {self.vigie.returncode}:\n{self.tail('vigie.log')}")
+        if self.producer.poll() not in (None, 0):
+            raise Failed(f"the producer ended with exit code {self.producer.returncode}:\n{self.tail('producer.log')}")
+
+    def tail(self, log: str) -> str:
+        return "\n".join((self.folder / log).read_text(errors="replace").splitlines()[-10:])
+
+    def stream(self, watched: Watched) -> Figures:
+        """Shows what happens until the producer has ended and everything it sent is stored and mailed."""
+        terminal = sys.stdout.isatty()
+        until = time.monotonic() + self.seconds
+        figures = Figures(terminal)
+        shown = 0.0
+        while not self.is_settled(figures):
+            time.sleep(1)
+            self.check_alive()
+            if time.monotonic() >= until and self.producer.poll() is None:
+                self.producer.terminate()
+            figures.look(watched)
+            if figures.first_scored is None and figures.page.scored > 0:
+                figures.first_scored = time.monotonic() - BEGAN
+            if terminal:
+                say(figures.line(os.get_terminal_size().columns), end="")
+            elif time.monotonic() >= shown + 5:
+                shown = time.monotonic()
+                say(figures.line(None))
+        say("" if terminal else figures.line(None))
+        return figures
+
+    def is_settled(self, figures: Figures) -> bool:
+        """After the producer's end, at most a minute is waited for the rest of the way."""
+        if self.producer.poll() is None:
+            return False
+        if figures.sent is None:
+            figures.sent = sum(1 for _ in self.ledger.open("rb"))
+            figures.deadline = time.monotonic() + 60
+        stored = figures.page.events() >= figures.sent and figures.truth.unsent == 0 and figures.fresh
+        return stored or time.monotonic() >= figures.deadline
+
+    def conclude(self, figures: Figures) -> bool:
+        """Ends the processor, reconciles, says what came of it; whether all of it is as promised."""
+        drained = end(self.vigie, 15) == 0
+        title("the accounts")
+        reconcile = [str(BINARIES / "vigie"), "reconcile", "--ledger", str(self.ledger)]
+        try:
+            step(reconcile, self.env)
+            holds = True
+        except Failed as failure:
+            say(str(failure))
+            holds = False
+        title("summary")
+        say(figures.summary())
+        problems = [words for words, bad in (
+            ("no payment was scored", figures.page.scored == 0),
+            ("no mail arrived", figures.mails == 0),
+            ("the accounts do not add up", not holds),
+            ("vigie did not end by itself", not drained),
+        ) if bad]
+        for problem in problems:
+            say(f"FAILED: {problem}")
+        return not problems
+
+    def clean_up(self) -> None:
+        """In the order of the data's way, so that nobody waits for somebody who is gone."""
+        end(self.producer, 10)
+        end(self.vigie, 15)
+        if self.database:
+            self.database.close()
+        if self.stack_is_ours:
+            subprocess.run([*STACK, "down", *NAME], env=self.env, start_new_session=True,
+                           stdout=subprocess.DEVNULL)
+            OWNED.unlink(missing_ok=True)
+            say("stopped; the data stays: scripts/stack.sh up --name demo, and the query above works again")
+
+
+def hold_lock() -> object:
+    """One demo at a time per clone, since they would share the stack's name; the lock ends with the process."""
+    (ROOT / ".stack").mkdir(exist_ok=True)
+    lock = (ROOT / ".stack/demo.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failed("another demo is under way in this clone") from None
+    return lock
+
+
+def listen_for_signals() -> None:
+    """The first signal ends the demo; those after it find it ending."""
+    def stop(number: int, _frame: object) -> None:
+        for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(other, signal.SIG_IGN)
+        raise Stopped(number)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    # Started with nohup, it outlives its terminal.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, stop)
+
+
+def main() -> int:
+    os.chdir(ROOT)
+    try:
+        demo = Demo()
+    except Usage as usage:
+        say(f"demo: {usage}")
+        return 2
+    try:
+        listen_for_signals()
+        lock = hold_lock()  # noqa: F841 - held until the process ends
+        demo.prepare()
+        figures = demo.stream(demo.launch())
+        return 0 if demo.conclude(figures) else 1
+    except Failed as failure:
+        say(f"demo: {failure}")
+        return 1
+    except Stopped as stopped:
+        say("\nstopping…")
+        return 128 + stopped.args[0]
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        demo.clean_up()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

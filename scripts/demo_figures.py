@@ -1,0 +1,201 @@
+"""What the demo shows: figures from /metrics, from the database and from the folder of mails."""
+
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SAMPLE = re.compile(r"^(vigie_\w+)(?:\{(.*)\})? ([0-9.eE+-]+|NaN)$")
+LABEL = re.compile(r'(\w+)="([^"]*)"')
+LATENCY = "vigie_end_to_end_seconds_bucket"
+# Decided payments against the truth that came with them, and alerts whose mail is not sent yet.
+TRUTH = """
+SELECT count(*) FILTER (WHERE l.label),
+       count(*) FILTER (WHERE l.label AND p.decision > 0),
+       count(*) FILTER (WHERE NOT l.label AND p.decision > 0),
+       (SELECT count(*) FROM fraud_alerts AS a LEFT JOIN outbox AS o ON o.id = a.outbox_id WHERE o.sent_at IS NULL)
+FROM payments_scored AS p
+JOIN labels AS l USING (event_time, trans_num, account, event_day, stream)
+"""
+
+
+@dataclass
+class Page:
+    """One reading of /metrics."""
+
+    samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> "Page":
+        page = cls()
+        for line in text.splitlines():
+            if found := SAMPLE.match(line):
+                page.samples[found[1], frozenset(LABEL.findall(found[2] or ""))] = float(found[3])
+        return page
+
+    def total(self, name: str, **labels: str) -> float:
+        """Of all series of that name that have these labels."""
+        wanted = set(labels.items())
+        return sum(value for (known, have), value in self.samples.items() if known == name and wanted <= have)
+
+    @property
+    def scored(self) -> int:
+        return int(self.total("vigie_events_total", outcome="scored"))
+
+    def events(self) -> int:
+        return int(self.total("vigie_events_total"))
+
+    def latencies(self) -> dict[float, float]:
+        """Upper bound in seconds to the number of payments at or below it."""
+        return {float(dict(have)["le"].replace("+Inf", "inf")): value
+                for (name, have), value in self.samples.items() if name == LATENCY}
+
+
+def fetch(address: str) -> str | None:
+    """A page, or nothing while nobody answers."""
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:
+            return answer.read().decode()
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+def quantile(share: float, after: dict[float, float], before: dict[float, float]) -> float | None:
+    """Seconds, between two readings of a histogram; evenly spread within a bucket."""
+    counts = sorted((bound, value - before.get(bound, 0.0)) for bound, value in after.items())
+    if not counts or counts[-1][1] <= 0:
+        return None
+    rank = share * counts[-1][1]
+    low, below = 0.0, 0.0
+    for bound, count in counts:
+        if count >= rank:
+            return low if bound == float("inf") else low + (bound - low) * (rank - below) / (count - below)
+        low, below = bound, count
+    return low
+
+
+class Database:
+    """One psql that answers one query after the other."""
+
+    def __init__(self, psql: list[str], env: dict[str, str], schema: str, in_child: Callable[[], None]) -> None:
+        self.psql = subprocess.Popen([*psql, "--", "-qAtF,"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     text=True, start_new_session=True, preexec_fn=in_child)
+        self.query(f"SET search_path TO {schema}")
+
+    def query(self, sql: str) -> list[list[str]]:
+        self.psql.stdin.write(f"{sql.strip()};\n\\echo end of answer\n")
+        self.psql.stdin.flush()
+        rows = []
+        for line in self.psql.stdout:
+            if line == "end of answer\n":
+                return rows
+            rows.append(line.rstrip("\n").split(","))
+        raise ConnectionError("the database session of the demo ended")
+
+    def close(self) -> None:
+        try:
+            self.psql.stdin.close()
+        except OSError:
+            pass  # It is gone already.
+        self.psql.wait()
+
+
+@dataclass
+class Truth:
+    """Against the labels."""
+
+    frauds: int = 0
+    caught: int = 0
+    false_alarms: int = 0
+    unsent: int = 0
+
+
+@dataclass
+class Watched:
+    """Where the figures come from."""
+
+    page: str
+    database: Database
+    mails: Path
+    mail_names: str
+
+
+class Figures:
+    """All readings so far."""
+
+    def __init__(self, terminal: bool) -> None:
+        self.terminal = terminal
+        self.page = Page()
+        self.truth = Truth()
+        self.mails = 0
+        # Whether the last look found everything; a page that is not there yet says nothing.
+        self.fresh = False
+        self.sent: int | None = None
+        self.deadline = float("inf")
+        self.first_scored: float | None = None
+        self.began = time.monotonic()
+        # The last ten seconds, for rate and p99; and the page at which the processor had caught up with the
+        # payments that waited for its start, for the summary.
+        self.recent: list[tuple[float, Page]] = []
+        self.caught_up: Page | None = None
+
+    def look(self, watched: Watched) -> None:
+        text = fetch(watched.page)
+        self.fresh = text is not None
+        if text is None:
+            return
+        self.page = Page.parse(text)
+        now = time.monotonic()
+        self.recent = [(at, page) for at, page in self.recent if now - at <= 10] + [(now, self.page)]
+        if self.caught_up is None and self.page.scored > 0 and self.lag() == 0:
+            self.caught_up = self.page
+        self.truth = Truth(*map(int, watched.database.query(TRUTH)[0]))
+        self.mails = sum(1 for _ in watched.mails.glob(watched.mail_names))
+
+    def lag(self) -> int:
+        return int(self.page.total("vigie_consumer_lag"))
+
+    def rate(self) -> float:
+        (before, first), (after, last) = self.recent[0], self.recent[-1]
+        return (last.events() - first.events()) / (after - before) if after > before else 0.0
+
+    def decisions(self) -> str:
+        allow, review, block = (int(self.page.total("vigie_decisions_total", decision=decision))
+                                for decision in ("allow", "review", "block"))
+        return f"{allow:,} allowed, {review:,} review, {block:,} blocked"
+
+    def fraud(self) -> str:
+        return f"{self.truth.caught} of {self.truth.frauds} caught, {self.truth.false_alarms} false alarms"
+
+    def line(self, columns: int | None) -> str:
+        """What happens now; on a terminal in place of the line before."""
+        seconds = int(time.monotonic() - self.began)
+        if not self.recent:
+            text = f"{seconds:3d} s  waiting for the processor"
+        else:
+            p99 = quantile(0.99, self.page.latencies(), self.recent[0][1].latencies())
+            text = (f"{seconds:3d} s  {self.rate():.0f}/s  lag {self.lag()}  p99 {milliseconds(p99)}  |  "
+                    f"{self.decisions()}  |  fraud {self.fraud()}  |  {self.mails} mails")
+        return text if columns is None else f"\r\x1b[K{text[:columns - 1]}"
+
+    def summary(self) -> str:
+        latencies, before = self.page.latencies(), (self.caught_up or Page()).latencies()
+        p50, p99 = (milliseconds(quantile(share, latencies, before)) for share in (0.5, 0.99))
+        first = "never" if self.first_scored is None else f"{self.first_scored:.0f} s after the start"
+        return "\n".join((
+            f"first payment scored   {first}",
+            f"payments               {self.sent or 0:,} sent, {self.page.scored:,} scored, "
+            f"{int(self.page.total('vigie_events_total', outcome='dead')):,} dead letters",
+            f"decisions              {self.decisions()}",
+            f"fraud                  {self.fraud()}",
+            f"record to stored row   p50 {p50}, p99 {p99} (once caught up)",
+            f"mails                  {self.mails}",
+        ))
+
+
+def milliseconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds * 1000:.0f} ms"
