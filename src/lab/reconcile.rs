@@ -1,1 +1,144 @@
 //! Accounting: whether every record ended in exactly one place.
+//!
+//! The database is compared with itself (counters, rows, dead letters, alerts), with what a
+//! producer was told had been written, and with a second pass over the same topic.
+
+mod against;
+mod books;
+mod ledger;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{IsolationLevel, Transaction};
+
+use crate::config::Config;
+use crate::database::{self, Login};
+use crate::migrate;
+
+/// How many differences are shown of each kind.
+const EXAMPLES: i64 = 5;
+
+/// What to compare.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Reconcile {
+    /// A producer's ledger, plain or .zst; may be given several times. Together they must name
+    /// everything that was sent to the topic.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Vec<PathBuf>,
+    /// Another schema, with a second pass over the same topic: every row must be the same.
+    #[arg(long, value_name = "SCHEMA")]
+    pub against: Option<String>,
+    /// Alerts that no message has taken yet are a difference too.
+    #[arg(long)]
+    pub settled: bool,
+    /// The report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was compared and what came out.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Whether every check holds.
+    pub holds: bool,
+    /// In the order they were made.
+    pub checks: Vec<Check>,
+}
+
+/// One comparison.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// What was compared.
+    pub name: &'static str,
+    /// What should be, with figures.
+    pub summary: String,
+    /// How often it is not so.
+    pub differences: i64,
+    /// The first few of them.
+    pub examples: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for check in &self.checks {
+            let mark = if check.differences == 0 {
+                "ok     "
+            } else {
+                "DIFFERS"
+            };
+            writeln!(f, "{mark} {:<14} {}", check.name, check.summary)?;
+            if check.differences > 0 {
+                writeln!(
+                    f,
+                    "        {} differences, for instance:",
+                    check.differences
+                )?;
+            }
+            for example in &check.examples {
+                writeln!(f, "          {example}")?;
+            }
+        }
+        f.write_str(match self.holds {
+            true => "every record is in exactly one place",
+            false => "the accounts do not balance",
+        })
+    }
+}
+
+/// Compares, without changing anything.
+///
+/// # Errors
+/// When the database or a ledger cannot be read. A difference is no error: see [`Report::holds`].
+pub async fn reconcile(config: &Config, request: &Reconcile) -> anyhow::Result<Report> {
+    let mut client = database::connect(config, Login::Writer, "vigie reconcile").await?;
+    migrate::check_current(&client).await?;
+    // One snapshot for all checks: a running lane changes nothing under our eyes. It may write
+    // temporary tables, so it is not read-only.
+    let snapshot = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .start()
+        .await?;
+    snapshot
+        .batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'")
+        .await?;
+    let stream = config.stream.id;
+    let mut checks = books::checks(&snapshot, stream, request.settled).await?;
+    if !request.ledger.is_empty() {
+        checks.extend(ledger::checks(&snapshot, stream, &request.ledger).await?);
+    }
+    if let Some(schema) = &request.against {
+        let mut other = config.clone();
+        other.database.schema.clone_from(schema);
+        let compared = against::checks(&snapshot, &other, stream).await;
+        checks.extend(compared.with_context(|| format!("--against {schema}"))?);
+    }
+    snapshot.rollback().await?;
+    Ok(Report {
+        holds: checks.iter().all(|check| check.differences == 0),
+        checks,
+    })
+}
+
+/// How many rows `query` gives, each a text, and the first few of them.
+async fn differences(
+    snapshot: &Transaction<'_>,
+    query: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<(i64, Vec<String>), tokio_postgres::Error> {
+    let query = format!(
+        "SELECT difference, count(*) OVER () FROM ({query}) AS d (difference) \
+         ORDER BY difference LIMIT {EXAMPLES}"
+    );
+    let rows = snapshot.query(&query, parameters).await?;
+    let number = rows.first().map_or(Ok(0), |row| row.try_get(1))?;
+    let examples = rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?;
+    Ok((number, examples))
+}

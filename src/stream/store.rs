@@ -10,7 +10,6 @@ mod binding;
 mod commit;
 mod encode;
 mod error;
-pub mod offsets;
 mod retake;
 mod rows;
 mod session;

@@ -7,5 +7,6 @@
 )]
 
 mod producer;
+mod reconcile;
 mod store;
 mod support;

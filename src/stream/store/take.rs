@@ -64,6 +64,11 @@ const END_OWNERS: &str = "\
     JOIN pg_stat_activity AS a ON a.pid = o.owner_pid AND a.backend_start = o.owner_backend_start \
     WHERE a.pid <> pg_backend_pid()";
 
+/// Those that a person let go on.
+const RELEASED: &str = "\
+    SELECT partition FROM stream_offsets \
+    WHERE stream = $1 AND partition = ANY($2) AND held IS NULL";
+
 impl Store {
     /// Takes these partitions: waits at most 2 s for whoever is writing to their rows, then ends
     /// its session, and fences it by a new epoch. `earliest` is asked where a partition begins
@@ -92,6 +97,18 @@ impl Store {
         }
         let stuck = partitions.first().copied().unwrap_or_default();
         Err(StoreError::Unavailable(Outage::Locked(stuck)))
+    }
+
+    /// Which of these partitions are not held any more: a person released them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database is away.
+    pub async fn released(&mut self, held: &[i32]) -> Result<Vec<i32>, StoreError> {
+        let (stream, patience) = (self.stream(), self.patience());
+        let client = &self.session().await?.client;
+        let rows = answered(patience, client.query(RELEASED, &[&stream, &held])).await;
+        let rows = self.settle(rows)?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 }
 

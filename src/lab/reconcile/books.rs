@@ -1,0 +1,119 @@
+//! The database against itself.
+
+use tokio_postgres::{Error, Transaction};
+
+use super::{Check, differences};
+
+/// Every offset that was passed is counted in exactly one way.
+const OFFSETS: &str = "\
+    SELECT format('partition %s: %s scored + %s dead + %s duplicates + %s skipped is not %s - %s', \
+                  partition, scored, dead, duplicates, skipped, next_offset, first_offset) \
+    FROM stream_offsets \
+    WHERE stream = $1 AND scored + dead + duplicates + skipped <> next_offset - first_offset";
+
+/// As many rows as the counters say, at as many positions, all of them passed.
+const PAYMENTS: &str = "\
+    SELECT format('partition %s: %s scored, %s payments at %s positions from %s to %s, passed %s to %s', \
+                  partition, o.scored, p.rows, p.positions, p.lowest, p.highest, \
+                  o.first_offset, o.next_offset - 1) \
+    FROM (SELECT * FROM stream_offsets WHERE stream = $1) AS o \
+    FULL JOIN (SELECT source_partition AS partition, count(*) AS rows, \
+                      count(DISTINCT source_offset) AS positions, \
+                      min(source_offset) AS lowest, max(source_offset) AS highest \
+               FROM payments_scored WHERE stream = $1 GROUP BY source_partition) AS p \
+    USING (partition) \
+    WHERE o.scored IS DISTINCT FROM coalesce(p.rows, 0) OR p.rows <> p.positions \
+       OR p.lowest < o.first_offset OR p.highest >= o.next_offset";
+
+const DEAD_LETTERS: &str = "\
+    SELECT format('partition %s: %s dead, %s dead letters from %s to %s, passed %s to %s', \
+                  partition, o.dead, d.rows, d.lowest, d.highest, \
+                  o.first_offset, o.next_offset - 1) \
+    FROM (SELECT * FROM stream_offsets WHERE stream = $1) AS o \
+    FULL JOIN (SELECT source_partition AS partition, count(*) AS rows, \
+                      min(source_offset) AS lowest, max(source_offset) AS highest \
+               FROM dead_letters WHERE stream = $1 GROUP BY source_partition) AS d \
+    USING (partition) \
+    WHERE o.dead IS DISTINCT FROM coalesce(d.rows, 0) \
+       OR d.lowest < o.first_offset OR d.highest >= o.next_offset";
+
+const BOTH: &str = "\
+    SELECT format('partition %s offset %s is a payment and a dead letter', \
+                  source_partition, source_offset) \
+    FROM payments_scored AS p JOIN dead_letters AS d USING (stream, source_partition, source_offset) \
+    WHERE stream = $1";
+
+const ALERTS: &str = "\
+    SELECT format('partition %s offset %s: %s', source_partition, source_offset, \
+                  CASE WHEN a.id IS NULL THEN 'not allowed, but no alert' \
+                       WHEN p.decision IS NULL THEN 'an alert, but no payment that is not allowed' \
+                       ELSE 'the alert tells another payment' END) \
+    FROM (SELECT * FROM payments_scored WHERE stream = $1 AND decision > 0) AS p \
+    FULL JOIN (SELECT * FROM fraud_alerts WHERE stream = $1) AS a \
+    USING (source_partition, source_offset) \
+    WHERE (p.trans_num, p.account, p.event_time, p.amount, p.score, p.decision) \
+          IS DISTINCT FROM (a.trans_num, a.account, a.event_time, a.amount, a.score, a.decision)";
+
+/// An alert names one message or none, so what is left to see is that the message is there.
+const MESSAGES: &str = "\
+    SELECT format('alert %s names the message %s, which is not there', a.id, a.outbox_id) \
+    FROM fraud_alerts AS a LEFT JOIN outbox AS o ON o.id = a.outbox_id \
+    WHERE a.stream = $1 AND a.outbox_id IS NOT NULL AND o.id IS NULL";
+
+const PENDING: &str = "\
+    SELECT format('alert %s (partition %s offset %s) is in no message yet', \
+                  id, source_partition, source_offset) \
+    FROM fraud_alerts WHERE stream = $1 AND outbox_id IS NULL";
+
+/// The figures that the checks tell.
+const FIGURES: &str = "\
+    SELECT count(*), coalesce(sum(next_offset - first_offset), 0)::bigint, \
+           coalesce(sum(scored), 0)::bigint, coalesce(sum(dead), 0)::bigint, \
+           coalesce(sum(duplicates), 0)::bigint, coalesce(sum(skipped), 0)::bigint, \
+           (SELECT count(*) FROM fraud_alerts WHERE stream = $1), \
+           (SELECT count(*) FROM fraud_alerts WHERE stream = $1 AND outbox_id IS NULL) \
+    FROM stream_offsets WHERE stream = $1";
+
+/// Compares counters, rows, dead letters, alerts and messages.
+pub(super) async fn checks(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    settled: bool,
+) -> Result<Vec<Check>, Error> {
+    let figures = snapshot.query_one(FIGURES, &[&stream]).await?;
+    let figure = |column: usize| figures.try_get::<_, i64>(column);
+    let (partitions, consumed) = (figure(0)?, figure(1)?);
+    let (scored, dead, duplicates, skipped) = (figure(2)?, figure(3)?, figure(4)?, figure(5)?);
+    let (alerts, pending) = (figure(6)?, figure(7)?);
+    let mut checks = Vec::new();
+    let mut check = async |name, query: &str, summary: String| -> Result<(), Error> {
+        let (differences, examples) = differences(snapshot, query, &[&stream]).await?;
+        checks.push(Check {
+            name,
+            summary,
+            differences,
+            examples,
+        });
+        Ok(())
+    };
+    let sum = format!(
+        "{partitions} partitions: {scored} scored + {dead} dead + {duplicates} duplicates + \
+         {skipped} skipped = {consumed} offsets consumed"
+    );
+    check("offsets", OFFSETS, sum).await?;
+    let rows = format!("{scored} payments stored, one per position");
+    check("payments", PAYMENTS, rows).await?;
+    let letters = format!("{dead} dead letters stored");
+    check("dead letters", DEAD_LETTERS, letters).await?;
+    let one = "no position is both a payment and a dead letter";
+    check("one place", BOTH, one.into()).await?;
+    let told = format!("{alerts} alerts, one per payment that is not allowed");
+    check("alerts", ALERTS, told).await?;
+    let taken = alerts - pending;
+    let messages = format!("{taken} alerts are in one message each, {pending} wait for one");
+    check("messages", MESSAGES, messages).await?;
+    if settled {
+        check("settled", PENDING, "no alert waits for a message".into()).await?;
+    }
+    Ok(checks)
+}

@@ -1,0 +1,262 @@
+//! `vigie reconcile`: what balances, and every way in which it may not.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use vigie::config::Config;
+use vigie::engine::batch::Reason;
+use vigie::lab::reconcile::{Reconcile, Report, reconcile};
+use vigie::stream::store::Span;
+
+use crate::support::database::{card, migrated, owner, store};
+use crate::support::payments::{Payment, dead_letter, decided, payment, span, versions};
+
+/// Two partitions of twenty records each: payments, a dead letter at offset 7, a repeat at 8, a
+/// gap at 9; offset 3 is fraud.
+async fn pass(config: &Config) {
+    let mut store = store(config).await;
+    let taken = store.take(&[0, 1], |_| 0).await.unwrap();
+    let mut batch = decided(&card(), &payments());
+    batch.dead_letters = [0, 1]
+        .map(|partition| dead_letter(partition, 7, Reason::WrongType))
+        .into();
+    let spans: Vec<Span> = taken
+        .iter()
+        .map(|taken| Span {
+            to: 20,
+            dead: 1,
+            duplicates: 1,
+            skipped: 1,
+            ..span(taken, 17)
+        })
+        .collect();
+    store
+        .commit(&batch, &spans, &versions(), |row| {
+            panic!("event {row} was refused")
+        })
+        .await
+        .unwrap();
+}
+
+fn payments() -> Vec<Payment> {
+    (0..40)
+        .map(|row| payment(row % 2, i64::from(row / 2)))
+        .filter(|payment| !(7..10).contains(&payment.offset))
+        .map(|payment| Payment {
+            score: if payment.offset == 3 { 0.95 } else { 0.02 },
+            ..payment
+        })
+        .collect()
+}
+
+/// What the producer was told: the payments, the dead letter, and the repeat of offset 6.
+/// The file goes with the value.
+struct Ledger(PathBuf);
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+fn ledger(name: &str, lines: impl Iterator<Item = Payment>) -> Ledger {
+    let path = std::env::temp_dir().join(format!("vigie-{}-{name}", std::process::id()));
+    let mut file = zstd::Encoder::new(std::fs::File::create(&path).unwrap(), 1).unwrap();
+    for p in lines {
+        let account = format!("{:02x}", p.account).repeat(16);
+        let (partition, offset) = (p.partition, p.offset);
+        writeln!(
+            file,
+            "{partition}\t{offset}\t{account}\t{}\t{}\t{}",
+            p.id, p.amount, p.time
+        )
+        .unwrap();
+    }
+    file.finish().unwrap();
+    Ledger(path)
+}
+
+fn sent() -> impl Iterator<Item = Payment> {
+    let others = [0, 1].into_iter().flat_map(|partition| {
+        let repeat = Payment {
+            offset: 8,
+            ..payment(partition, 6)
+        };
+        [payment(partition, 7), repeat]
+    });
+    payments().into_iter().chain(others)
+}
+
+async fn report(config: &Config, request: &Reconcile) -> Report {
+    let report = reconcile(config, request).await.unwrap();
+    assert_eq!(
+        report.holds,
+        report.checks.iter().all(|check| check.differences == 0),
+        "{report}"
+    );
+    report
+}
+
+/// The checks that do not hold.
+fn failing(report: &Report) -> Vec<&'static str> {
+    let failing = report.checks.iter().filter(|check| check.differences > 0);
+    failing.map(|check| check.name).collect()
+}
+
+#[tokio::test]
+async fn a_clean_pass_balances_with_its_ledger_and_with_a_second_pass() {
+    let (first, second) = (migrated().await, migrated().await);
+    pass(&first).await;
+    pass(&second).await;
+    let ledger = ledger("balances.tsv.zst", sent());
+    let request = Reconcile {
+        ledger: vec![ledger.0.clone()],
+        against: Some(second.database.schema.clone()),
+        ..Reconcile::default()
+    };
+    let report = report(&first, &request).await;
+    assert!(report.holds, "{report}");
+    let said = report.to_string();
+    for words in [
+        "34 scored + 2 dead + 2 duplicates + 2 skipped = 40 offsets consumed",
+        "38 records acknowledged",
+        "34 payments sent",
+        "34 payments have the same features",
+        "2 wait for one",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn alerts_without_a_message_are_a_difference_once_all_should_be_settled() {
+    let config = migrated().await;
+    pass(&config).await;
+    let settled = Reconcile {
+        settled: true,
+        ..Reconcile::default()
+    };
+    let waiting = report(&config, &settled).await;
+    assert_eq!(failing(&waiting), ["settled"]);
+    owner(&config)
+        .await
+        .batch_execute(
+            "INSERT INTO outbox (channel, message_id, subject, body_text, body_html) \
+             VALUES ('mail', 'one@vigie', '', '', ''); \
+             UPDATE fraud_alerts SET outbox_id = (SELECT id FROM outbox)",
+        )
+        .await
+        .unwrap();
+    let taken = report(&config, &settled).await;
+    assert!(taken.holds, "{taken}");
+}
+
+#[tokio::test]
+async fn whatever_is_missing_or_too_much_is_found() {
+    for (damage, expected) in [
+        (
+            "DELETE FROM payments_scored WHERE trans_num = 't-1-12'",
+            vec!["payments", "sent", "sums"],
+        ),
+        (
+            "UPDATE payments_scored SET trans_num = 'other' WHERE trans_num = 't-1-12'",
+            vec!["sent", "stored"],
+        ),
+        (
+            "UPDATE payments_scored SET amount = amount + 1 WHERE trans_num = 't-1-12'",
+            vec!["sums"],
+        ),
+        (
+            "UPDATE payments_scored SET source_offset = 11 WHERE trans_num = 't-1-12'",
+            vec!["payments"],
+        ),
+        (
+            "UPDATE stream_offsets SET scored = scored + 1 WHERE partition = 0",
+            vec!["offsets", "payments"],
+        ),
+        (
+            "DELETE FROM dead_letters WHERE source_partition = 1",
+            vec!["dead letters", "sent", "sums"],
+        ),
+        (
+            "UPDATE dead_letters SET source_offset = 5 WHERE source_partition = 0",
+            vec!["one place", "sent", "stored", "sums"],
+        ),
+        (
+            "DELETE FROM fraud_alerts WHERE source_partition = 0",
+            vec!["alerts"],
+        ),
+        (
+            "UPDATE payments_scored SET decision = 1 WHERE trans_num = 't-0-4'",
+            vec!["alerts"],
+        ),
+        (
+            "UPDATE stream_offsets SET next_offset = 19, skipped = 0 WHERE partition = 0",
+            vec!["payments", "consumed"],
+        ),
+    ] {
+        let config = migrated().await;
+        pass(&config).await;
+        owner(&config).await.batch_execute(damage).await.unwrap();
+        let ledger = ledger("damage.tsv.zst", sent());
+        let request = Reconcile {
+            ledger: vec![ledger.0.clone()],
+            ..Reconcile::default()
+        };
+        let report = report(&config, &request).await;
+        assert_eq!(failing(&report), expected, "{damage}\n{report}");
+        for check in report.checks.iter().filter(|check| check.differences > 0) {
+            assert!(!check.examples.is_empty() && check.examples.len() <= 5);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_pass_that_differs_in_one_bit_is_found_by_name() {
+    let (first, second) = (migrated().await, migrated().await);
+    pass(&first).await;
+    pass(&second).await;
+    owner(&second)
+        .await
+        .batch_execute(
+            "UPDATE payments_scored SET features = set_bit(features, 0, 1 - get_bit(features, 0)) \
+             WHERE trans_num = 't-0-1'; \
+             UPDATE payments_scored SET score = 0.03 WHERE trans_num = 't-0-2'; \
+             DELETE FROM payments_scored WHERE trans_num = 't-0-5'; \
+             UPDATE payments_scored SET trans_num = 'new' WHERE trans_num = 't-0-10'; \
+             UPDATE dead_letters SET reason = 'bad_time' WHERE source_partition = 0",
+        )
+        .await
+        .unwrap();
+    let request = Reconcile {
+        against: Some(second.database.schema.clone()),
+        ..Reconcile::default()
+    };
+    let report = report(&first, &request).await;
+    assert_eq!(failing(&report), ["dead there", "rows there"]);
+    let rows = report.checks.last().unwrap();
+    assert_eq!(rows.differences, 5);
+    for (example, words) in rows.examples.iter().zip([
+        "t-0-1 (partition 0 offset 1) differs in feature 0",
+        "t-0-2 (partition 0 offset 2) differs in score (Some(0.02), there Some(0.03))",
+        "t-0-5 (partition 0 offset 5) is only here",
+        "new (partition 0 offset 10) is only there",
+        "t-0-10 (partition 0 offset 10) is only here",
+    ]) {
+        assert!(example.starts_with(words), "{example}");
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_is_named() {
+    let config = migrated().await;
+    let request = Reconcile {
+        ledger: vec!["/nowhere/ledger.tsv".into()],
+        ..Reconcile::default()
+    };
+    let error = reconcile(&config, &request).await.unwrap_err();
+    assert!(
+        format!("{error:#}").contains("/nowhere/ledger.tsv"),
+        "{error:#}"
+    );
+}
