@@ -78,6 +78,7 @@ pub fn decided(bundle: &Bundle, payments: &[Payment]) -> Decided {
         reasons: payments.iter().map(|p| reason(p.score)).collect(),
         dead_letters: Vec::new(),
         duplicates: Vec::new(),
+        score_error: None,
     }
 }
 
