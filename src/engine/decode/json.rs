@@ -83,6 +83,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next key, `None` after the last one.
+    ///
+    /// Inlined, as all on the way of a plain value: a result handed over in memory costs more
+    /// than the scan of a short text.
+    #[inline(always)]
     pub fn key(&mut self) -> Result<Option<Written<'a>>, Broken> {
         self.skip_space();
         let first = !std::mem::replace(&mut self.is_inside, true);
@@ -107,6 +111,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads the value after a key; a nested one is skipped.
+    #[inline(always)]
     pub fn value(&mut self) -> Result<Value<'a>, Broken> {
         match self.peek() {
             Some(b'"') => {
@@ -143,6 +148,7 @@ impl<'a> Scanner<'a> {
         self.broken("a value")
     }
 
+    #[cold]
     fn broken(&self, expected: &'static str) -> Broken {
         Broken {
             reason: Reason::NotJson,
@@ -170,6 +176,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline(never)]
     fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, Broken> {
         if self.bytes[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
@@ -180,7 +187,21 @@ impl<'a> Scanner<'a> {
     }
 
     /// The rest of a string whose opening quote has been read.
+    #[inline(always)]
     fn string(&mut self) -> Result<Written<'a>, Broken> {
+        let start = self.at;
+        let length = plain_length(&self.bytes[start..]);
+        if self.bytes.get(start + length) == Some(&b'"') {
+            self.at = start + length + 1;
+            let text = &self.text[start..start + length];
+            let has_escapes = false;
+            return Ok(Written { text, has_escapes });
+        }
+        self.string_with_escapes()
+    }
+
+    #[inline(never)]
+    fn string_with_escapes(&mut self) -> Result<Written<'a>, Broken> {
         let start = self.at;
         let mut has_escapes = false;
         loop {
@@ -218,6 +239,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline(always)]
     fn number(&mut self) -> Result<Value<'a>, Broken> {
         let start = self.at;
         if self.peek() == Some(b'-') {
@@ -243,6 +265,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// At least one digit.
+    #[inline(always)]
     fn digits(&mut self) -> Result<(), Broken> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.peek() {
@@ -256,6 +279,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips an object or an array; the open ones are bits of a word, 1 for an object.
+    #[inline(never)]
     fn nested(&mut self) -> Result<Value<'a>, Broken> {
         let mut objects = 0u64;
         // The top-level object is open.
@@ -278,11 +302,7 @@ impl<'a> Scanner<'a> {
                         continue;
                     }
                 }
-                _ => {
-                    if self.value()? == Value::NotFinite {
-                        return Err(self.broken("a value"));
-                    }
-                }
+                _ => self.finite_value()?,
             }
             // Here a value has ended: close what ends with it, or go on behind a comma.
             loop {
@@ -311,6 +331,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    fn finite_value(&mut self) -> Result<(), Broken> {
+        match self.value()? {
+            Value::NotFinite => Err(self.broken("a value")),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a value is due after an opening bracket, or it closes at once.
     fn enters(&mut self, open: u8) -> Result<bool, Broken> {
         self.skip_space();
@@ -332,6 +359,7 @@ impl<'a> Scanner<'a> {
 }
 
 /// How many bytes come before a quote, a backslash or a control character; eight at a time.
+#[inline(always)]
 fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES * 0x80;

@@ -360,7 +360,7 @@ fn text(value: Value<'_>, max_bytes: usize) -> Result<Cow<'_, str>, Reason> {
         Value::Number(number) if number::is_whole(number) => Cow::Borrowed(number),
         _ => return Err(Reason::WrongType),
     };
-    if text.len() > max_bytes || text.bytes().any(|byte| byte == 0) {
+    if text.len() > max_bytes || text.as_bytes().contains(&0) {
         return Err(Reason::OutOfRange);
     }
     Ok(text)
