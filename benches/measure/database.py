@@ -1,0 +1,53 @@
+"""The bench's own view into PostgreSQL: schemas made and removed, days, offsets seen from outside."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from psycopg import sql
+
+from measure.settings import Settings
+
+
+def connect(settings: Settings, role: str) -> psycopg.Connection:
+    """A connection that commits every statement by itself."""
+    given = settings.database(role)
+    return psycopg.connect(
+        host=given["PGHOST"],
+        port=given["PGPORT"],
+        dbname=given["PGDATABASE"],
+        user=given["PGUSER"],
+        password=given["PGPASSWORD"],
+        autocommit=True,
+    )
+
+
+def clear_the_ground(settings: Settings, schema: str) -> None:
+    """Drops a schema of an earlier run, and writes out what that run left in memory."""
+    with connect(settings, "admin") as admin:
+        admin.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+        admin.execute("CHECKPOINT")
+
+
+def make_days(settings: Settings, schema: str, days: int) -> None:
+    """Makes the partitions of the last days, by the function that Vigie itself calls."""
+    today = datetime.now(UTC).date()
+    wanted = [today + timedelta(days=1 - back) for back in range(days + 2)]
+    with connect(settings, "writer") as writer:
+        writer.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
+        writer.execute("SELECT ensure_days(%s::date[])", (wanted,))
+
+
+def outcomes(settings: Settings, schema: str) -> dict[str, int]:
+    """What became of the records, by Vigie's own account, and the rows that are there."""
+    with connect(settings, "admin") as admin:
+        schema_name = sql.Identifier(schema)
+        counts = admin.execute(
+            sql.SQL(
+                "SELECT sum(scored)::bigint, sum(dead)::bigint, sum(duplicates)::bigint,"
+                " (SELECT count(*) FROM {0}.payments_scored) FROM {0}.stream_offsets"
+            ).format(schema_name)
+        ).fetchone()
+    assert counts is not None  # noqa: S101 an aggregate always has a row
+    return dict(zip(("scored", "dead", "duplicates", "rows"), counts, strict=True))
