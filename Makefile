@@ -8,7 +8,7 @@ CARGO_DENY := .stack/cache/tools/bin/cargo-deny
 
 BUNDLE ?= card
 
-.PHONY: help setup demo test check deny train train-check stack-up stack-down stack-status stack-wipe
+.PHONY: help setup demo test check bench bench-check deny train train-check stack-up stack-down stack-status stack-wipe
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ deny: $(CARGO_DENY) ## Licences, sources and versions of the dependencies (build
 
 $(CARGO_DENY):
 	cargo install --locked --version $(CARGO_DENY_VERSION) --no-default-features --root .stack/cache/tools cargo-deny
+
+# BENCH_ROWS, BENCH_RUNS, BENCH_LANES, …: scripts/bench.sh names them all.
+bench: setup ## Payments a second and latency, beside a Python consumer on the same topic (about ten minutes)
+	@scripts/bench.sh
+
+bench-check: ## Format, lints and types of the bench's Python
+	@scripts/bench.sh check
 
 # DATA and TEST are files of labelled transactions (CSV, may be .zst); models/training/README.md says more.
 train: ## Train BUNDLE=card from DATA=….csv.zst, judge it by TEST=….csv.zst, write all of models/BUNDLE

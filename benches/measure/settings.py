@@ -44,7 +44,7 @@ class Settings:
             live_rate=_whole("BENCH_RATE", 1_000),
             live_seconds=_whole("BENCH_SECONDS", 30),
             live_warm_up=_whole("BENCH_WARM_UP", 5),
-            binaries=ROOT / "target" / "release",
+            binaries=ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target") / "release",
             payments=ROOT / "models" / "card" / "payments.csv.zst",
             work=work,
             results=results,
