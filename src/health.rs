@@ -31,7 +31,6 @@ pub struct Part {
 
 impl Health {
     /// A process without parts yet: alive, and not ready until one has joined.
-    #[expect(clippy::new_ret_no_self, reason = "it is always shared")]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             since: Instant::now(),

@@ -22,6 +22,8 @@ pub mod migrate;
 
 pub mod stream;
 
+pub mod desk;
+
 pub mod lab;
 
 pub mod health;
@@ -31,6 +33,8 @@ pub mod http;
 pub mod metrics;
 
 pub mod run;
+
+pub mod check;
 
 pub mod exit;
 

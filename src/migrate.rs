@@ -20,6 +20,11 @@ const MIGRATIONS: &[Migration] = &[
         include_str!("../migrations/0003_dead_letters.sql"),
     ),
     Migration::new(4, "alerts", include_str!("../migrations/0004_alerts.sql")),
+    Migration::new(
+        10,
+        "messages",
+        include_str!("../migrations/0010_messages.sql"),
+    ),
 ];
 
 /// Made by `scripts/roles.sql`, once per cluster; the migrations grant to them by name.

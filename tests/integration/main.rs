@@ -6,6 +6,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod http;
+mod mail;
 mod producer;
 mod reconcile;
 mod store;

@@ -2,6 +2,7 @@
 
 pub mod database;
 pub mod payments;
+pub mod sink;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -1,0 +1,266 @@
+//! Mail: one attempt to hand one message to the server, and what its failure means.
+
+use std::time::{Duration, SystemTime};
+
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Mailboxes, MultiPart};
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use tokio::time::timeout;
+
+use crate::config::{ConfigError, MailConfig, MailTls};
+
+/// Longest answer of a server that is kept.
+const PROBLEM_CHARS: usize = 300;
+
+/// A message as the outbox holds it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its number in the outbox.
+    pub id: i64,
+    /// This attempt's number, from 1.
+    pub attempts: u32,
+    /// The same for every attempt, with its angle brackets.
+    pub message_id: String,
+    /// Subject.
+    pub subject: String,
+    /// Body for plain readers.
+    pub text: String,
+    /// Body for the others.
+    pub html: String,
+    /// Date of the mail.
+    pub created_at: SystemTime,
+}
+
+/// Why an attempt failed; never with a mail address in it.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// The server, or the way to it: another attempt may succeed, with this message or another.
+    #[error("{0}")]
+    Away(String),
+    /// The server refused this very message for good: others may pass.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The way to the mail server.
+pub struct Mailer {
+    host: String,
+    port: u16,
+    tls: Tls,
+    credentials: Option<Credentials>,
+    from: Mailbox,
+    to: Mailboxes,
+    timeout: Duration,
+}
+
+enum Tls {
+    Plain,
+    Starttls(TlsParameters),
+    Whole(TlsParameters),
+}
+
+impl Mailer {
+    /// Reads the settings; `None` when `mail.host` is empty: mail is off.
+    ///
+    /// # Errors
+    /// When an address, the certificate authority or the use of a password makes no sense.
+    pub fn new(config: &MailConfig) -> Result<Option<Self>, ConfigError> {
+        if config.host.is_empty() {
+            return Ok(None);
+        }
+        let address = |setting, text: &str| {
+            wrong(setting, format!("{text:?} is not a list of mail addresses"))
+        };
+        let from = config.from.parse();
+        let to = config.to.parse();
+        let to: Mailboxes = to.map_err(|_| address("mail.to", &config.to))?;
+        if to.iter().next().is_none() {
+            return Err(wrong("mail.to", "expected at least one recipient".into()));
+        }
+        let with_user = !config.user.is_empty();
+        if with_user && config.tls == MailTls::Plain && !is_loopback(&config.host) {
+            let problem =
+                "\"plain\" would send mail.password in the clear; use \"starttls\" or \"tls\"";
+            return Err(wrong("mail.tls", problem.into()));
+        }
+        let password = config.password.reveal().to_owned();
+        Ok(Some(Self {
+            host: config.host.clone(),
+            port: config.port,
+            tls: tls(config)?,
+            credentials: with_user.then(|| Credentials::new(config.user.clone(), password)),
+            from: from.map_err(|_| address("mail.from", &config.from))?,
+            to,
+            timeout: config.timeout,
+        }))
+    }
+
+    /// The message id of outbox message `id` in `schema`.
+    pub fn message_id(&self, id: i64, schema: &str) -> String {
+        format!("<{id}.{schema}@{}>", self.from.email.domain())
+    }
+
+    /// Hands `message` to the server, once, within `mail.timeout`.
+    ///
+    /// # Errors
+    /// See [`MailError`]; after `Away` the server may nevertheless have it.
+    pub async fn send(&self, message: &Message) -> Result<(), MailError> {
+        let mail = self.compose(message)?;
+        self.in_time(async {
+            let mut connection = self.connect().await?;
+            let sent = connection.send(mail.envelope(), &mail.formatted()).await;
+            sent.map_err(|error| match error.is_permanent() {
+                true => MailError::Refused(sentence(&error)),
+                false => away(error),
+            })?;
+            // It has the message; how it says goodbye changes nothing.
+            let _ = connection.quit().await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Goes as far as one can without sending: greeting, encryption, login.
+    ///
+    /// # Errors
+    /// [`MailError::Away`] with what stood in the way.
+    pub async fn probe(&self) -> Result<(), MailError> {
+        self.in_time(async {
+            let mut connection = self.connect().await?;
+            connection.quit().await.map_err(away)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn in_time(
+        &self,
+        attempt: impl Future<Output = Result<(), MailError>>,
+    ) -> Result<(), MailError> {
+        match timeout(self.timeout, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(MailError::Away(format!(
+                "no answer within {}",
+                humantime::format_duration(self.timeout)
+            ))),
+        }
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, MailError> {
+        let hello = ClientId::default();
+        let whole = match &self.tls {
+            Tls::Whole(parameters) => Some(parameters.clone()),
+            Tls::Plain | Tls::Starttls(_) => None,
+        };
+        let server = (self.host.as_str(), self.port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &hello, whole, None)
+                .await
+                .map_err(away)?;
+        if let Tls::Starttls(parameters) = &self.tls {
+            let upgraded = connection.starttls(parameters.clone(), &hello).await;
+            upgraded.map_err(away)?;
+        }
+        if let Some(credentials) = &self.credentials {
+            let login = connection.auth(DEFAULT_MECHANISMS, credentials).await;
+            login.map_err(|error| MailError::Away(format!("login: {}", sentence(&error))))?;
+        }
+        Ok(connection)
+    }
+
+    fn compose(&self, message: &Message) -> Result<lettre::Message, MailError> {
+        let mut builder = lettre::Message::builder()
+            .from(self.from.clone())
+            .message_id(Some(message.message_id.clone()))
+            .date(message.created_at)
+            .subject(&message.subject);
+        for recipient in self.to.iter() {
+            builder = builder.to(recipient.clone());
+        }
+        let bodies = MultiPart::alternative_plain_html(message.text.clone(), message.html.clone());
+        let mut mail = builder
+            .multipart(bodies)
+            .map_err(|error| MailError::Refused(error.to_string()))?;
+        // Asks other robots not to answer.
+        mail.headers_mut().insert_raw(HeaderValue::new(
+            HeaderName::new_from_ascii_str("Auto-Submitted"),
+            "auto-generated".to_owned(),
+        ));
+        Ok(mail)
+    }
+}
+
+fn tls(config: &MailConfig) -> Result<Tls, ConfigError> {
+    let kind = match config.tls {
+        MailTls::Plain => return Ok(Tls::Plain),
+        MailTls::Starttls => Tls::Starttls,
+        MailTls::Tls => Tls::Whole,
+    };
+    let mut builder = TlsParameters::builder(config.host.clone());
+    let file = &config.ca_file;
+    if !file.as_os_str().is_empty() {
+        let unusable =
+            |problem: String| wrong("mail.ca_file", format!("{}: {problem}", file.display()));
+        let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+        let authority = Certificate::from_pem(&pem);
+        let authority = authority.map_err(|_| unusable("not a PEM certificate".into()))?;
+        builder = builder.add_root_certificate(authority);
+    }
+    let parameters = builder.build();
+    let parameters = parameters.map_err(|error| wrong("mail.tls", error.to_string()))?;
+    Ok(kind(parameters))
+}
+
+fn wrong(setting: &'static str, problem: String) -> ConfigError {
+    ConfigError::Wrong { setting, problem }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let ip: Result<std::net::IpAddr, _> = host.parse();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+fn away(error: lettre::transport::smtp::Error) -> MailError {
+    MailError::Away(sentence(&error))
+}
+
+/// The error with its causes, on one line and without addresses: servers like to quote them.
+fn sentence(error: &lettre::transport::smtp::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    without_addresses(&text)
+}
+
+fn without_addresses(text: &str) -> String {
+    let words = text
+        .split_whitespace()
+        .map(|word| match word.contains('@') {
+            true => "(address)",
+            false => word,
+        });
+    let line = words.collect::<Vec<_>>().join(" ");
+    line.chars().take(PROBLEM_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_is_kept_without_addresses_and_on_one_line() {
+        let said = "550 5.1.1 <oncall@example.org>:\r\n no such user oncall@example.org";
+        assert_eq!(
+            without_addresses(said),
+            "550 5.1.1 (address) no such user (address)"
+        );
+    }
+}
