@@ -20,6 +20,7 @@ class Results:
     test_block: Quality
     parity_rows: int
     parity: float
+    served: float
     golden_rows: int
 
 
@@ -79,7 +80,7 @@ They belong to this share of fraud (about 0.5 %); with another one they must be 
 
 ## Checks of this run
 - Graph against LightGBM on {parity_rows:,} rows: scores differ by at most {parity:.1e}.
-- Served scores (`vigie features --scores`) come from the same graph and were compared with LightGBM too.
+- Served scores (`vigie features --scores`) against LightGBM on the {test_rows:,} rows of the test: at most {served:.1e}.
 - `golden.jsonl`: {golden_rows} invented events with features by a brute-force reference and scores by LightGBM.
 - `reference.json`: histograms of the scores and features of the training file, to measure drift against.
 
@@ -131,6 +132,7 @@ def write_model_card(bundle: Bundle, path: Path, model: Model, results: Results,
         block_precision=BLOCK_PRECISION,
         parity_rows=results.parity_rows,
         parity=results.parity,
+        served=results.served,
         golden_rows=results.golden_rows,
     )
     path.write_text(text, encoding="utf-8")

@@ -77,7 +77,7 @@ def train(inputs: Inputs) -> None:
     replayed = read_features(bundle, inputs.work / "replay.parquet")
     test = replayed.where(~replayed.before(TEST_START))
     test_scores = np.array([served[id_] for id_ in test.ids], dtype=np.float32)
-    difference(model.scores(test), test_scores, "served scores and LightGBM")
+    served_parity = difference(model.scores(test), test_scores, "served scores and LightGBM")
 
     def quality(rows: Table, of: Scores, threshold: float, source: Path) -> Quality:
         card = accounts(bundle, source)
@@ -93,6 +93,7 @@ def train(inputs: Inputs) -> None:
         test_block=quality(test, test_scores, thresholds.block, inputs.test),
         parity_rows=len(table),
         parity=parity,
+        served=served_parity,
         golden_rows=len(golden.events),
     )
     write_model_card(bundle, bundle.path / "MODEL_CARD.md", model, results, TREES)
