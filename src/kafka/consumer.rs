@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
@@ -67,6 +68,17 @@ impl ClientContext for Listener {
                     ends.insert(partition.partition, partition.hi_offset);
                 }
             }
+        }
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // The offsets shown to lag tools may be refused while partitions move, and a broker
+        // that is away is looked for again: both are the lane's to say, in its own words.
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(facility, message, "the Kafka client");
+            }
+            _ => tracing::debug!(facility, message, "the Kafka client"),
         }
     }
 

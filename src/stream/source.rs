@@ -15,7 +15,7 @@ use crate::kafka::consumer::{Change, Consumer, Polled};
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// A transaction that takes longer than this has its partitions paused and the group served.
-const SLOW: Duration = Duration::from_millis(100);
+const SLOW: Duration = Duration::from_secs(1);
 
 /// A batch also closes at this many bytes.
 const BATCH_BYTES: usize = 16 << 20;
