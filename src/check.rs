@@ -65,6 +65,20 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
+/// `vigie check`: what it prints, and the exit code.
+///
+/// # Errors
+/// None in practice: what fails is a finding.
+pub async fn command(config: &Config, args: &Check) -> anyhow::Result<(String, u8)> {
+    let report = run(config).await;
+    let text = if args.json {
+        report.to_json()? + "\n"
+    } else {
+        report.render()
+    };
+    Ok((text, report.exit_code()))
+}
+
 /// Looks at everything; takes as long as the slowest server's time-out.
 pub async fn run(config: &Config) -> Report {
     let mut report = Report::default();

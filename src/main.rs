@@ -6,10 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use vigie::check::Check;
 use vigie::config::Config;
+use vigie::desk::dead_letters::DeadLetters;
+use vigie::desk::offsets::Offsets;
 use vigie::lab::features::FeaturesArgs;
+use vigie::lab::reconcile::Reconcile;
 use vigie::run::RunArgs;
-use vigie::{exit, lab, logging, migrate, run};
+use vigie::{check, desk, exit, lab, logging, migrate, run};
 
 /// Real-time payment-fraud stream processor: Kafka in, ONNX scores, PostgreSQL out, exactly once.
 #[derive(Parser)]
@@ -33,8 +37,18 @@ enum Verb {
     /// Bring the database's schema up to date
     #[command(after_help = "Example: VIGIE_MIGRATE__PASSWORD_FILE=migrator.txt vigie migrate")]
     Migrate,
+    /// Test configuration, bundle, database, Kafka and mail, and say what to do
+    Check(Check),
     /// Compute the features of a file of events, by the code that serves
     Features(FeaturesArgs),
+    /// Prove that nothing is lost, doubled or counted twice
+    Reconcile(Reconcile),
+    /// Look at records that could not be scored
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Look at how far each partition is, and let a held one go on
+    #[command(subcommand)]
+    Offsets(Offsets),
 }
 
 fn main() -> ExitCode {
@@ -63,7 +77,11 @@ fn dispatch(verb: &Verb, config: &Config) -> Result<(String, u8)> {
     match verb {
         Verb::Run(args) => Ok((run::run(config, args)?, 0)),
         Verb::Migrate => Ok((wait(migrate::command(config))?, 0)),
+        Verb::Check(args) => wait(check::command(config, args)),
         Verb::Features(args) => Ok((lab::features::command(config, args)?, 0)),
+        Verb::Reconcile(args) => wait(lab::reconcile::command(config, args)),
+        Verb::DeadLetters(verb) => Ok((wait(desk::dead_letters::run(config, verb))? + "\n", 0)),
+        Verb::Offsets(verb) => Ok((wait(desk::offsets::run(config, verb))? + "\n", 0)),
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::Config;
 use crate::health::Health;
 use crate::stream::Stop;
-use crate::{http, metrics, stream};
+use crate::{desk, http, metrics, stream};
 
 /// How long notifier and pages may take to end after the lanes.
 const END_WITHIN: Duration = Duration::from_secs(2);
@@ -43,13 +43,24 @@ pub fn run(config: &Config, args: &RunArgs) -> Result<String> {
     runtime.block_on(async {
         listen_for_signals(stop.clone())?;
         let pages = http::listen(&config.http).await?;
-        let beside = {
+        let pages = {
             let (health, ending) = (health.clone(), ending.clone());
             tokio::spawn(async move {
                 match pages {
                     Some(pages) => pages.serve(health, exposition, ending).await,
                     None => Ok(()),
                 }
+            })
+        };
+        let notifier = {
+            let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
+            tokio::spawn(async move {
+                let ended = desk::notifier::run(&config, &health, ending).await;
+                if ended.is_err() {
+                    // Its settings make no sense: better not to run than to alert nobody.
+                    stop.request();
+                }
+                ended
             })
         };
         let lanes = tokio::task::spawn_blocking({
@@ -59,10 +70,13 @@ pub fn run(config: &Config, args: &RunArgs) -> Result<String> {
         let ended = lanes.await.context("the lanes ended in a bug")?;
         // Nobody listening any more is as good as told.
         let _ = end.send(true);
-        if let Ok(Ok(Err(error))) = tokio::time::timeout(END_WITHIN, beside).await {
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(END_WITHIN, pages).await {
             tracing::warn!(%error, "the health and metrics pages ended early");
         }
-        ended
+        match tokio::time::timeout(END_WITHIN, notifier).await {
+            Ok(Ok(notified)) => ended.and(notified),
+            _ => ended,
+        }
     })?;
     Ok("stopped: everything that was read and decided is stored\n".to_owned())
 }

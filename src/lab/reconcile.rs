@@ -24,6 +24,7 @@ const EXAMPLES: i64 = 5;
 
 /// What to compare.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = "Example: vigie reconcile --ledger sent.tsv --against second_pass")]
 pub struct Reconcile {
     /// A producer's ledger, plain or .zst; may be given several times. Together they must name
     /// everything that was sent to the topic.
@@ -87,6 +88,20 @@ impl fmt::Display for Report {
             false => "the accounts do not balance",
         })
     }
+}
+
+/// `vigie reconcile`: what it prints, and the exit code: 1 when anything differs.
+///
+/// # Errors
+/// See [`reconcile`].
+pub async fn command(config: &Config, request: &Reconcile) -> anyhow::Result<(String, u8)> {
+    let report = reconcile(config, request).await?;
+    let text = if request.json {
+        serde_json::to_string_pretty(&report)?
+    } else {
+        report.to_string()
+    };
+    Ok((text + "\n", u8::from(!report.holds)))
 }
 
 /// Compares, without changing anything.
