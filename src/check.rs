@@ -15,9 +15,8 @@ use crate::bundle::Bundle;
 use crate::config::{Config, HttpConfig};
 use crate::desk::notifier::mail::Mailer;
 use crate::engine::score::{OnnxModel, Runtime};
+use crate::engine::token::TokenKey;
 
-/// Bytes that a token key has at least.
-const TOKEN_KEY_BYTES: usize = 32;
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Tries everything that `vigie run` needs.
@@ -210,19 +209,13 @@ impl Report {
     }
 
     fn token_key(&mut self, config: &Config) {
-        let bytes = config.tokens.key.reveal().len();
-        match bytes {
-            0 => self.wrong(
+        match TokenKey::new(config.tokens.key.reveal()) {
+            Ok(_) => self.ok("token key", "present"),
+            Err(problem) => self.wrong(
                 "token key",
-                "not set",
-                "set tokens.key_file; `openssl rand -hex 32` makes one",
+                problem.to_string(),
+                "set tokens.key_file; `openssl rand -hex 32` makes a key for a new stream",
             ),
-            short if short < TOKEN_KEY_BYTES => self.wrong(
-                "token key",
-                format!("{short} bytes, expected at least {TOKEN_KEY_BYTES}"),
-                "`openssl rand -hex 32` makes one; a stream keeps the key it began with",
-            ),
-            _ => self.ok("token key", format!("{bytes} bytes")),
         }
     }
 

@@ -31,7 +31,6 @@ pub fn run(config: &Config, args: &RunArgs) -> Result<String> {
     if let Some(lanes) = args.lanes {
         config.stream.lanes = usize::from(lanes);
     }
-    let exposition = metrics::install().context("cannot record metrics")?;
     let health = Health::new();
     let stop = Stop::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -42,15 +41,13 @@ pub fn run(config: &Config, args: &RunArgs) -> Result<String> {
     let (end, ending) = tokio::sync::watch::channel(false);
     runtime.block_on(async {
         listen_for_signals(stop.clone())?;
-        let pages = http::listen(&config.http).await?;
-        let pages = {
-            let (health, ending) = (health.clone(), ending.clone());
-            tokio::spawn(async move {
-                match pages {
-                    Some(pages) => pages.serve(health, exposition, ending).await,
-                    None => Ok(()),
-                }
-            })
+        // Without the pages nobody asks for metrics, and nobody would fold them up.
+        let pages = match http::listen(&config.http).await? {
+            Some(pages) => {
+                let exposition = metrics::install().context("cannot record metrics")?;
+                tokio::spawn(pages.serve(health.clone(), exposition, ending.clone()))
+            }
+            None => tokio::spawn(async { Ok(()) }),
         };
         let notifier = {
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());

@@ -30,6 +30,8 @@ use mail::{MailError, Mailer};
 const POLL: Duration = Duration::from_millis(500);
 /// How long a statement may take beyond what the server itself allows.
 const MARGIN: Duration = Duration::from_secs(5);
+/// How long a mail under way may take once the process is to end.
+const GRACE: Duration = Duration::from_secs(2);
 /// Pause before a database that is away is tried again.
 const DATABASE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -53,7 +55,8 @@ struct Notifier<'a> {
     delivered: Option<i64>,
 }
 
-/// Notifies until `shutdown` says true; a database that is away is waited for.
+/// Notifies until `shutdown` says true; a database that is away is waited for, a mail server
+/// too.
 ///
 /// # Errors
 /// Only at once, when the `[mail]` settings make no sense.
@@ -124,7 +127,7 @@ impl Notifier<'_> {
         metrics::alerts(Decision::Review, digest.review);
         metrics::alerts(Decision::Block, digest.block);
         tracing::info!(
-            message = digest.message,
+            mail = digest.message,
             alerts = digest.alerts(),
             "alerts gathered"
         );
@@ -152,33 +155,28 @@ impl Notifier<'_> {
         let sending = mailer.send(&message);
         let result = tokio::select! {
             result = sending => result,
-            () = told_for(self.shutdown.clone(), MARGIN) => return Ok(false),
+            () = told_for(self.shutdown.clone(), GRACE) => return Ok(false),
         };
         let (id, attempts) = (message.id, message.attempts);
         match result {
             Ok(()) => {
                 self.delivered = Some(id);
                 metrics::message(MessageResult::Sent);
-                tracing::info!(message = id, attempts, "mail sent");
+                tracing::info!(mail = id, attempts, "mail sent");
                 self.in_time(outbox::sent(client, id)).await?;
                 self.delivered = None;
             }
             Err(MailError::Away(problem)) => {
                 metrics::message(MessageResult::Failed);
                 let pause = outbox::pause(attempts);
-                tracing::warn!(message = id, attempts, problem, "mail waits for its server");
+                tracing::warn!(mail = id, attempts, problem, "mail waits for its server");
                 let failed = outbox::failed(client, id, pause, &problem);
                 self.in_time(failed).await?;
             }
             Err(MailError::Refused(problem)) => {
                 metrics::message(MessageResult::Failed);
                 let pause = outbox::pause_after_refusal(attempts);
-                tracing::error!(
-                    message = id,
-                    attempts,
-                    problem,
-                    "the server refuses this mail"
-                );
+                tracing::error!(mail = id, attempts, problem, "the server refuses this mail");
                 let refused = outbox::refused(client, id, pause, &problem);
                 self.in_time(refused).await?;
             }

@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row};
 use super::table::{self, Table};
 use crate::config::Config;
 use crate::database::{self, Login, Moment};
+use crate::engine::mask;
 use crate::kafka::admin::{self, OffsetRange};
 
 /// How long the brokers are waited for when the lag is asked for.
@@ -42,7 +43,7 @@ pub struct Release {
     /// The held partition.
     #[arg(long)]
     pub partition: i32,
-    /// Why, for the audit log. No card numbers.
+    /// Why, for the audit log; card numbers in it are masked.
     #[arg(long, value_parser = why)]
     pub why: String,
 }
@@ -255,6 +256,6 @@ fn person() -> String {
 fn why(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("say why, for whoever reads the audit log".to_owned()),
-        why => Ok(why.to_owned()),
+        why => Ok(mask::masked(why).into_owned()),
     }
 }

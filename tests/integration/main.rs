@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod desk;
 mod http;
 mod mail;
 mod producer;
