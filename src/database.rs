@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::task::AbortHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 use tokio_postgres::{Client, NoTls};
@@ -51,19 +52,52 @@ pub enum ConnectError {
 /// # Errors
 /// See [`ConnectError`].
 pub async fn connect(config: &Config, login: Login, name: &str) -> Result<Client, ConnectError> {
+    let (client, _) = open(config, login, name).await?;
+    Ok(client)
+}
+
+/// The same, for whoever gives a session up in the middle of a statement: a server that says
+/// nothing would otherwise hold the session's task and socket for as long as it says nothing.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn connect_cuttable(
+    config: &Config,
+    login: Login,
+    name: &str,
+) -> Result<(Client, CutOnDrop), ConnectError> {
+    let (client, task) = open(config, login, name).await?;
+    Ok((client, CutOnDrop(task)))
+}
+
+/// Closes the session's socket when it is dropped, whatever is still under way.
+#[derive(Debug)]
+pub struct CutOnDrop(AbortHandle);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn open(
+    config: &Config,
+    login: Login,
+    name: &str,
+) -> Result<(Client, AbortHandle), ConnectError> {
     let settings = settings(config, login, name);
     let opened = tokio::time::timeout(2 * CONNECT_TIMEOUT, settings.connect(NoTls)).await;
     match opened {
         Err(_) => Err(away(config, "it did not answer in time".into())),
         Ok(Err(error)) => Err(explain(config, login, &error)),
         Ok(Ok((client, connection))) => {
-            tokio::spawn(async move {
+            let task = tokio::spawn(async move {
                 // Whoever waits for an answer is told; nobody waiting means nobody minds.
                 if let Err(error) = connection.await {
                     tracing::debug!(problem = sentence(&error), "a database session ended");
                 }
             });
-            Ok(client)
+            Ok((client, task.abort_handle()))
         }
     }
 }

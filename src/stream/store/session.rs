@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Statement};
 
 use crate::config::Config;
-use crate::database::{self, Login, Moment};
+use crate::database::{self, CutOnDrop, Login, Moment};
 use crate::migrate::{self, MigrateError};
 
 use super::encode::{LABEL_COLUMNS, PAYMENT_COLUMNS};
@@ -20,6 +20,8 @@ pub(super) struct Session {
     pub(super) statements: Statements,
     /// Whether the staging table of the upsert is there.
     pub(super) staged: bool,
+    /// A session in doubt is cut, so that the server undoes what it was at as soon as it can.
+    _cut: CutOnDrop,
 }
 
 /// Prepared once a session.
@@ -33,14 +35,14 @@ pub(super) struct Statements {
 
 impl Session {
     pub(super) async fn open(config: &Config, name: &str) -> Result<Self, StoreError> {
-        let client = Self::log_in(config, name).await?;
+        let (client, cut) = Self::log_in(config, name).await?;
         let patience = config.database.statement_timeout;
-        super::answered(patience, Self::prepare(client)).await
+        super::answered(patience, Self::prepare(client, cut)).await
     }
 
     /// The first session of a process also makes sure that the schema is this program's.
     pub(super) async fn open_checked(config: &Config, name: &str) -> Result<Self, StoreError> {
-        let client = Self::log_in(config, name).await?;
+        let (client, cut) = Self::log_in(config, name).await?;
         let patience = config.database.statement_timeout;
         let checked = async {
             match migrate::check_current(&client).await {
@@ -50,14 +52,14 @@ impl Session {
             }
         };
         super::answered(patience, checked).await?;
-        super::answered(patience, Self::prepare(client)).await
+        super::answered(patience, Self::prepare(client, cut)).await
     }
 
-    async fn log_in(config: &Config, name: &str) -> Result<Client, StoreError> {
-        Ok(database::connect(config, Login::Writer, name).await?)
+    async fn log_in(config: &Config, name: &str) -> Result<(Client, CutOnDrop), StoreError> {
+        Ok(database::connect_cuttable(config, Login::Writer, name).await?)
     }
 
-    async fn prepare(client: Client) -> Result<Self, tokio_postgres::Error> {
+    async fn prepare(client: Client, cut: CutOnDrop) -> Result<Self, tokio_postgres::Error> {
         let row = client
             .query_one(
                 "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()",
@@ -80,6 +82,7 @@ impl Session {
             client,
             statements,
             staged: false,
+            _cut: cut,
         })
     }
 }
