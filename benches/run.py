@@ -36,25 +36,23 @@ def measure(settings: Settings) -> report.Results:
     """All runs; Vigie, the peer and the live part take turns, so that a slow minute meets all of them."""
     results = report.Results(machine(settings), [], [], [])
     model = Path(settings.work) / "peer.onnx"
-    stamp = f"{time.time():.0f}"
-    loaded = f"bench-load-{stamp}"
+    # Names that no earlier run on this stack has used; all of it goes with the stack.
+    stamp = f"bench_{time.time():.0f}"
     step(f"loading a topic of {settings.rows:,} payments")
-    with topics.Replay(settings, loaded, settings.rows, "max") as replay:
+    with topics.Replay(settings, stamp, settings.rows, "max") as replay:
         replay.wait()
     rows = replay.rows
     for number in range(1, settings.runs + 1):
         step(f"run {number} of {settings.runs}: Vigie drains {rows:,} payments")
-        results.vigie.append(drain_by_vigie(settings, loaded, rows, number))
+        results.vigie.append(drain_by_vigie(settings, stamp, rows, f"{stamp}_vigie_{number}"))
         step(f"run {number}: {results.vigie[-1].rows_per_second:,.0f}/s; the peer drains the same topic")
-        results.peer.append(drain_by_peer(settings, loaded, rows, number, model))
+        results.peer.append(drain_by_peer(settings, stamp, rows, f"{stamp}_peer_{number}", model))
         step(
             f"run {number}: {results.peer[-1].rows_per_second:,.0f}/s; {settings.live_rate:,} payments/s live"
         )
-        topic = f"bench-live-{stamp}-{number}"
-        results.live.append(live(settings, topic, number))
+        name = f"{stamp}_live_{number}"
+        results.live.append(live(settings, name, name))
         step(f"run {number}: p50 {results.live[-1].p50_ms:.1f} ms, p99 {results.live[-1].p99_ms:.1f} ms")
-        topics.remove(settings, [topic])
-    topics.remove(settings, [loaded])
     return results
 
 

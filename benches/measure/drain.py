@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from measure import page
-from measure.database import clear_the_ground, outcomes
+from measure.database import outcomes, settle
 from measure.observer import Observer, Sightings
 from measure.processes import cpu_seconds, end, tail
 from measure.settings import ROOT, Failure, Settings
@@ -35,9 +35,9 @@ class Drain:
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
-def drain_by_vigie(settings: Settings, topic: str, rows: int, number: int) -> Drain:
+def drain_by_vigie(settings: Settings, topic: str, rows: int, schema: str) -> Drain:
     """`vigie run` into a fresh schema, from its start to the last commit."""
-    vigie = Vigie(settings, topic, f"bench_vigie_{number}")
+    vigie = Vigie(settings, topic, schema)
     observer = Observer(settings, vigie.schema, "stream_offsets", LOOK_EVERY)
     watch = Watch(settings, rows)
     process = vigie.start()
@@ -51,14 +51,12 @@ def drain_by_vigie(settings: Settings, topic: str, rows: int, number: int) -> Dr
     drained.outcomes = outcomes(settings, vigie.schema)
     if drained.outcomes["scored"] != rows or drained.outcomes["rows"] != rows:
         raise Failure(f"{rows} payments were sent and became {drained.outcomes}")
-    clear_the_ground(settings, vigie.schema)
     return drained
 
 
-def drain_by_peer(settings: Settings, topic: str, rows: int, number: int, model: Path) -> Drain:
+def drain_by_peer(settings: Settings, topic: str, rows: int, schema: str, model: Path) -> Drain:
     """The Python consumer, in two processes, on the same topic."""
-    schema = f"bench_peer_{number}"
-    clear_the_ground(settings, schema)
+    settle(settings)
     observer = Observer(settings, schema, "offsets", LOOK_EVERY)
     log, answer = settings.work / f"{schema}.log", settings.work / f"{schema}.json"
     watch = Watch(settings, rows)
@@ -78,7 +76,6 @@ def drain_by_peer(settings: Settings, topic: str, rows: int, number: int, model:
     if own["rows"] != rows:
         raise Failure(f"{rows} payments were sent, the peer stored {own['rows']}")
     drained.own_rows_per_second = own["rows"] / own["seconds"]
-    clear_the_ground(settings, schema)
     return drained
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from measure import page, topics
-from measure.database import clear_the_ground, make_days
+from measure.database import make_days
 from measure.observer import Observer, Sightings
 from measure.processes import cpu_seconds, tail
 from measure.settings import Failure, Settings
@@ -37,10 +37,10 @@ class Live:
     cpu_share: dict[str, float]
 
 
-def live(settings: Settings, topic: str, number: int) -> Live:
+def live(settings: Settings, topic: str, schema: str) -> Live:
     """Sends while `vigie run` reads; ends when the last row is committed."""
     topics.make(settings, topic)
-    vigie = Vigie(settings, topic, f"bench_live_{number}")
+    vigie = Vigie(settings, topic, schema)
     make_days(settings, vigie.schema, DAYS_AHEAD)
     process = vigie.start()
     observer = Observer(settings, vigie.schema, "stream_offsets", LOOK_EVERY)
@@ -61,7 +61,6 @@ def live(settings: Settings, topic: str, number: int) -> Live:
     finally:
         vigie.kill()
         observer.end()
-    clear_the_ground(settings, vigie.schema)
     delays = latencies(topics.timestamps(settings, topic), observer.sightings, began) * 1000
     stages, stages_before = page.stage_seconds(after), page.stage_seconds(before)
     name = "vigie_end_to_end_seconds"

@@ -1,4 +1,4 @@
-"""Topics: filled by vigie-producer, read back for the records' timestamps, removed."""
+"""Topics: filled by vigie-producer, read back for the records' timestamps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import zstandard
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from measure.processes import end, tail
@@ -90,14 +90,3 @@ def timestamps(settings: Settings, topic: str) -> dict[int, npt.NDArray[np.float
         missing -= len(messages)
     consumer.close()
     return found
-
-
-def remove(settings: Settings, topics: list[str]) -> None:
-    """Removes topics, also those that are not there."""
-    admin = AdminClient({"bootstrap.servers": settings.brokers})
-    for done in admin.delete_topics(topics).values():
-        try:
-            done.result()
-        except KafkaException as problem:
-            if problem.args[0].name() != "UNKNOWN_TOPIC_OR_PART":
-                raise

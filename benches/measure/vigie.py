@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from measure.database import clear_the_ground
+from measure.database import settle
 from measure.processes import end, tail
 from measure.settings import Failure, Settings
 
@@ -17,7 +17,6 @@ class Vigie:
 
     def __init__(self, settings: Settings, topic: str, schema: str) -> None:
         """Makes the schema; nothing runs yet."""
-        clear_the_ground(settings, schema)
         self.schema = schema
         self.address = f"127.0.0.1:{_free_port()}"
         self.log = settings.work / f"{schema}.log"
@@ -36,6 +35,7 @@ class Vigie:
         )
         if migrated.returncode != 0:
             raise Failure(f"vigie migrate ended with {migrated.returncode}:\n{migrated.stderr}")
+        settle(settings)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Begins to read."""
