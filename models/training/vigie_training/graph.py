@@ -71,13 +71,13 @@ def graph_scores(session: onnxruntime.InferenceSession, table: Table) -> npt.NDA
 
 
 def microseconds_per_row(session: onnxruntime.InferenceSession, table: Table, batch: int = 2000) -> float:
-    """The median cost of a row over batches of the table, on one thread, input conversion included."""
+    """The median processor time of a row over batches of the table; Python's input conversion is included."""
     seconds = []
     for start in range(0, len(table) - batch, batch):
         rows = np.zeros(len(table), dtype=bool)
         rows[start : start + batch] = True
         inputs = graph_inputs(table.where(rows))
-        begin = time.perf_counter()
+        begin = time.process_time()
         session.run([PROBABILITIES], inputs)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     return float(np.median(seconds) / batch * 1e6)
