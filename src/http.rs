@@ -95,6 +95,7 @@ impl Pages {
         exposition: Exposition,
         shutdown: watch::Receiver<bool>,
     ) -> std::io::Result<()> {
+        tracing::info!("health and metrics pages listen on {}", self.address);
         let shared = Shared {
             health,
             exposition: exposition.clone(),

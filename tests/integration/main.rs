@@ -6,10 +6,12 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bad_input;
 mod desk;
 mod http;
 mod mail;
 mod producer;
 mod reconcile;
 mod store;
+mod stream;
 mod support;
