@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Value};
 use serde::Deserialize;
@@ -291,9 +292,26 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The file given is no TOML. Its lines are not shown: one may hold a secret.
+    #[error("{path}: line {line}: {problem}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where, from 1.
+        line: usize,
+        /// What was expected.
+        problem: String,
+    },
     /// A value of the wrong kind.
-    #[error("{0}")]
-    Invalid(Box<figment::Error>),
+    #[error("{setting} in {place}: {problem}")]
+    Invalid {
+        /// The setting.
+        setting: String,
+        /// The file or the variable.
+        place: String,
+        /// What was expected; what was found only when it cannot be a secret.
+        problem: String,
+    },
     /// A secret's file that cannot be read.
     #[error("{setting}: cannot read {path}: {source}")]
     Secret {
@@ -324,16 +342,11 @@ impl Config {
         let known = keys_of(&defaults)?;
         let mut layers = defaults;
         if let Some(path) = file {
-            if let Err(source) = std::fs::metadata(path) {
-                return Err(ConfigError::Unreadable {
-                    path: path.to_path_buf(),
-                    source,
-                });
-            }
-            let layer = Figment::from(Toml::file_exact(path));
+            let text = read_toml(path)?;
             let place = path.display().to_string();
-            refuse_unknown(&keys_of(&layer)?, &known, |_| place.clone())?;
-            layers = layers.merge(Toml::file_exact(path));
+            let found = keys_of(&Figment::from(Toml::string(&text)))?;
+            refuse_unknown(&found, &known, |_| place.clone())?;
+            layers = layers.merge(Toml::string(&text));
         }
         refuse_misspelt_variables(&known)?;
         let variables = Env::prefixed(PREFIX)
@@ -346,7 +359,7 @@ impl Config {
         let mut config: Self = layers
             .merge(TextVariables(variables))
             .extract()
-            .map_err(|error| ConfigError::Invalid(Box::new(error)))?;
+            .map_err(|error| invalid(&error, file))?;
         config.read_secrets()?;
         config.check()?;
         Ok(config)
@@ -409,6 +422,48 @@ impl Config {
     }
 }
 
+/// The file's text, once it is known to be TOML.
+fn read_toml(path: &Path) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    match toml::from_str::<toml::Table>(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let before = &text.as_bytes()[..at];
+            Err(ConfigError::Malformed {
+                path: path.to_path_buf(),
+                line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+                problem: error.message().replace('\n', ", "),
+            })
+        }
+    }
+}
+
+/// The error in words: which setting, where it is set, what was expected.
+fn invalid(error: &figment::Error, file: Option<&Path>) -> ConfigError {
+    let setting = error.path.join(".").to_lowercase();
+    let from_file = |path: &Path| {
+        let name = error.metadata.as_ref().map(|metadata| &metadata.name);
+        name.is_some_and(|name| name.contains("TOML"))
+            .then(|| path.display().to_string())
+    };
+    ConfigError::Invalid {
+        place: file
+            .and_then(from_file)
+            .unwrap_or_else(|| format!("the variable {}", variable_of(&setting))),
+        problem: match &error.kind {
+            Kind::InvalidType(_, expected) => {
+                format!("expected {expected}, found another kind of value")
+            }
+            other => other.to_string(),
+        },
+        setting,
+    }
+}
+
 /// Takes the values of variables as text, whatever they look like: a password of digits
 /// stays a password. Numbers are parsed where a number is wanted.
 struct TextVariables(Env);
@@ -437,9 +492,7 @@ impl figment::Provider for TextVariables {
 
 /// `section.key` of every key in the layer.
 fn keys_of(layer: &Figment) -> Result<BTreeSet<String>, ConfigError> {
-    let sections: Dict = layer
-        .extract()
-        .map_err(|error| ConfigError::Invalid(Box::new(error)))?;
+    let sections: Dict = layer.extract().map_err(|error| invalid(&error, None))?;
     let mut keys = BTreeSet::new();
     for (section, value) in &sections {
         match value {

@@ -11,7 +11,7 @@ use super::store::{Binding, Store, StoreError, Versions};
 use super::watch::Watch;
 use super::{Lane, LaneError, Setup, Stop, single_threaded};
 use crate::bundle::Bundle;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::engine::batch::{Micros, Records};
 use crate::engine::decode::{Decoder, Rules};
 use crate::engine::features::Plan;
@@ -29,6 +29,9 @@ const ASK_KAFKA: Duration = Duration::from_secs(5);
 
 /// Pause between two questions while something is away at the start.
 const START_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often what waits while starting looks whether it should stop.
+const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// A lane that has not come round for this long is stuck: longer than a commit may take.
 const LANE_PATIENCE: Duration = Duration::from_secs(120);
@@ -106,12 +109,17 @@ fn setup(config: &Config) -> Result<Setup> {
     let kept = i64::from(config.storage.retention_days) * 86_400_000_000;
     let needed = bundle.longest_window() + config.events.lateness.as_micros() as Micros;
     if kept <= needed {
-        bail!(
-            "storage.retention_days: {} days are kept, but windows and events.lateness look back {} \
-             days: histories could not be rebuilt",
+        let problem = format!(
+            "{} days are kept, but windows and events.lateness look back {} days: histories could \
+             not be rebuilt",
             config.storage.retention_days,
             (needed + 86_399_999_999) / 86_400_000_000
         );
+        return Err(ConfigError::Wrong {
+            setting: "storage.retention_days",
+            problem,
+        }
+        .into());
     }
     Ok(Setup {
         config: config.clone(),
@@ -146,18 +154,19 @@ fn bind(setup: &Setup, topic: TopicFacts, stop: &Stop) -> Result<()> {
     };
     let runtime = single_threaded()?;
     while !stop.is_requested() {
-        let bound = runtime.block_on(async {
+        let work = async {
             let name = "vigie start";
             let mut store = Store::connect(&setup.config, &setup.bundle.schema, name).await?;
             store.bind(&binding).await
-        });
-        match bound {
-            Ok(()) => return Ok(()),
-            Err(StoreError::Unavailable(problem)) => {
+        };
+        match runtime.block_on(unless_stopped(stop, work)) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(StoreError::Unavailable(problem))) => {
                 tracing::warn!(%problem, "waiting for PostgreSQL (database.host, database.port)");
                 pause(START_PAUSE, stop);
             }
-            Err(error) => return Err(error.into()),
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
         }
     }
     Ok(())
@@ -208,13 +217,15 @@ fn run_lane(
 async fn connect(setup: &Setup, number: usize, stop: &Stop) -> Result<Option<Store>, LaneError> {
     let name = format!("vigie lane {number}");
     while !stop.is_requested() {
-        match Store::connect(&setup.config, &setup.bundle.schema, &name).await {
-            Ok(store) => return Ok(Some(store)),
-            Err(StoreError::Unavailable(problem)) => {
+        let work = Store::connect(&setup.config, &setup.bundle.schema, &name);
+        match unless_stopped(stop, work).await {
+            Some(Ok(store)) => return Ok(Some(store)),
+            Some(Err(StoreError::Unavailable(problem))) => {
                 tracing::warn!(lane = number, %problem, "waiting for PostgreSQL");
-                tokio::time::sleep(START_PAUSE).await;
+                unless_stopped(stop, tokio::time::sleep(START_PAUSE)).await;
             }
-            Err(error) => return Err(error.into()),
+            Some(Err(error)) => return Err(error.into()),
+            None => {}
         }
     }
     Ok(None)
@@ -241,10 +252,24 @@ fn engine(setup: &Setup, model: OnnxModel, policy: &Policy) -> Result<Engine, La
     Ok(Engine::new(preparation, model, policy.clone()))
 }
 
+/// Does `work` unless the process is to stop first: a database that says nothing is waited for
+/// longer than a stop may take.
+async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        if let Ok(done) = tokio::time::timeout(LOOK_UP, &mut work).await {
+            return Some(done);
+        }
+        if stop.is_requested() {
+            return None;
+        }
+    }
+}
+
 fn pause(time: Duration, stop: &Stop) {
     let until = Instant::now() + time;
     while Instant::now() < until && !stop.is_requested() {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(LOOK_UP);
     }
 }
 

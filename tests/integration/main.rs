@@ -12,6 +12,7 @@ mod http;
 mod mail;
 mod producer;
 mod reconcile;
+mod start;
 mod store;
 mod stream;
 mod support;
