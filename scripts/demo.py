@@ -245,7 +245,7 @@ class Demo:
         """Ends the processor, reconciles, says what came of it; whether all of it is as promised."""
         drained = end(self.vigie, 15) == 0
         title("the accounts")
-        reconcile = [str(BINARIES / "vigie"), "reconcile", "--ledger", str(self.ledger)]
+        reconcile = [str(BINARIES / "vigie"), "reconcile", "--settled", "--ledger", str(self.ledger)]
         try:
             step(reconcile, self.env)
             holds = True

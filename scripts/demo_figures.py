@@ -163,24 +163,32 @@ class Figures:
         (before, first), (after, last) = self.recent[0], self.recent[-1]
         return (last.events() - first.events()) / (after - before) if after > before else 0.0
 
+    def decided(self, decision: str) -> int:
+        return int(self.page.total("vigie_decisions_total", decision=decision))
+
     def decisions(self) -> str:
-        allow, review, block = (int(self.page.total("vigie_decisions_total", decision=decision))
-                                for decision in ("allow", "review", "block"))
+        allow, review, block = (self.decided(decision) for decision in ("allow", "review", "block"))
         return f"{allow:,} allowed, {review:,} review, {block:,} blocked"
 
     def fraud(self) -> str:
         return f"{self.truth.caught} of {self.truth.frauds} caught, {self.truth.false_alarms} false alarms"
 
     def line(self, columns: int | None) -> str:
-        """What happens now; on a terminal in place of the line before."""
+        """What happens now; on a terminal in place of the line before, shorter where that is narrow."""
         seconds = int(time.monotonic() - self.began)
         if not self.recent:
-            text = f"{seconds:3d} s  waiting for the processor"
-        else:
-            p99 = quantile(0.99, self.page.latencies(), self.recent[0][1].latencies())
-            text = (f"{seconds:3d} s  {self.rate():.0f}/s  lag {self.lag()}  p99 {milliseconds(p99)}  |  "
-                    f"{self.decisions()}  |  fraud {self.fraud()}  |  {self.mails} mails")
-        return text if columns is None else f"\r\x1b[K{text[:columns - 1]}"
+            pace = f"{seconds:3d} s  waiting for the processor"
+            return pace if columns is None else f"\r\x1b[K{pace[:columns - 1]}"
+        p99 = quantile(0.99, self.page.latencies(), self.recent[0][1].latencies())
+        pace = f"{seconds:3d} s  {self.rate():.0f}/s  lag {self.lag()}  p99 {milliseconds(p99)}"
+        text = f"{pace}  |  {self.decisions()}  |  fraud {self.fraud()}  |  {self.mails} mails"
+        if columns is None:
+            return text
+        if len(text) >= columns:
+            stopped = int(self.page.total("vigie_decisions_total")) - self.decided("allow")
+            text = (f"{pace} | {self.page.scored:,} scored, {stopped:,} stopped | "
+                    f"fraud {self.truth.caught}/{self.truth.frauds} | {self.mails} mails")
+        return f"\r\x1b[K{text[:columns - 1]}"
 
     def summary(self) -> str:
         latencies, before = self.page.latencies(), (self.caught_up or Page()).latencies()
