@@ -15,6 +15,7 @@ import ctypes
 import fcntl
 import os
 import random
+import shlex
 import signal
 import socket
 import subprocess
@@ -162,6 +163,8 @@ class Demo:
         step([*STACK, "up", *NAME], self.env)
         self.folder.mkdir(parents=True)
         self.env = self.settings()
+        lines = (f"export {key}={shlex.quote(value)}\n" for key, value in self.env.items() if key.startswith("VIGIE_"))
+        (HOME / "run").write_text("# source this file: settings of the last demo\n" + "".join(lines))
         step([str(BINARIES / "vigie"), "migrate"], self.env)
 
     def settings(self) -> dict[str, str]:
@@ -192,12 +195,14 @@ class Demo:
         return Watched(page, self.database, mails, f"*.{self.schema}@*.eml")
 
     def where_to_look(self, mails: Path) -> str:
-        query = (f"SELECT event_time, amount, merchant, category, round(score::numeric, 3) AS score, decision "
+        query = (f"SELECT event_time, round(amount, 2) AS amount, merchant, category, "
+                 f"round(score::numeric, 3) AS score, decision "
                  f"FROM {self.schema}.payments WHERE decision <> 'allow' ORDER BY amount DESC LIMIT 10")
         return (f"metrics   http://{self.env['VIGIE_HTTP__LISTEN']}/metrics\n"
                 f"mails     {mails.relative_to(ROOT)}/\n"
                 f"log       {self.folder.relative_to(ROOT)}/vigie.log\n"
                 f"query     scripts/stack.sh psql --name demo -- -c \"{query}\"\n"
+                "commands  source .stack/demo/run; target/release/vigie offsets show\n"
                 "Ctrl-C stops what was started here.\n")
 
     def check_alive(self) -> None:
@@ -274,7 +279,7 @@ class Demo:
             subprocess.run([*STACK, "down", *NAME], env=self.env, start_new_session=True,
                            stdout=subprocess.DEVNULL)
             OWNED.unlink(missing_ok=True)
-            say("stopped; the data stays: scripts/stack.sh up --name demo, and the query above works again")
+            say("stopped; the data stays, and scripts/stack.sh up --name demo starts what holds it")
 
 
 def hold_lock() -> object:
