@@ -3,6 +3,7 @@
 
 mod faults;
 mod held;
+mod kills;
 mod members;
 
 use std::time::Duration;

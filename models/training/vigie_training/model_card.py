@@ -39,7 +39,7 @@ Detection", CC0 1.0), generated with Sparkov (MIT, © 2016-2022 Brandon Harris):
 |---|---|---|---|
 | fitted on | 2019-01-01 to {last_fitted} | {fitted:,} | {fitted_frauds:,} |
 | early stopping and thresholds | {validation_start} to 2020-05-31 | {validated:,} | {validated_frauds:,} |
-| test, looked at once the rest was fixed | 2020-06-01 to 2020-08-31 | {test_rows:,} | {test_frauds:,} |
+| test: fits nothing, sets no threshold (see Limits) | 2020-06-01 to 2020-08-31 | {test_rows:,} | {test_frauds:,} |
 
 The test holds {test_cards} cards: those that go on from the training file, their history replayed, and cards the
 model has never seen, each after 45 days of its own history.
@@ -92,6 +92,9 @@ They belong to this share of fraud (about 0.5 %); with another one they must be 
 - A card's first payments have empty windows; the model then has little but amount, category and hour.
 - Hour and weekday are those of the event time as UTC. A feed whose clock is not the purchase's loses the model's
   strongest signal.
+- The number of trees was weighed on validation against the cost of a payment, but it was settled when the test's
+  figures of three smaller models were already known (60 trees: AP 0.975, 80: 0.977, 100: 0.980). For that one
+  choice the test is not blind.
 - No study of fairness was made. Age is a feature, gender is not.
 
 ## Reproduce
