@@ -117,7 +117,7 @@ impl Preparation {
         let mut stats = vec![WindowStats::default(); self.plan.reach().windows.len()];
         let mut duplicates = Vec::new();
         let mut keep = vec![true; events.len()];
-        for row in 0..events.len() {
+        for (row, keep) in keep.iter_mut().enumerate() {
             let record = events.record[row] as usize;
             let head = records.head(record);
             let Some(shard) = self.shards.get_mut(&head.partition) else {
@@ -129,11 +129,11 @@ impl Preparation {
                     self.plan.add_windows(&mut columns, event, last, &stats);
                 }
                 Seen::Duplicate => {
-                    keep[row] = false;
+                    *keep = false;
                     duplicates.push((head.partition, head.offset));
                 }
                 Seen::Conflict => {
-                    keep[row] = false;
+                    *keep = false;
                     dead_letters.push(self.conflicting(records, record));
                 }
             }
