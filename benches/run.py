@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from measure import report, topics
+from measure.database import days_of
 from measure.drain import drain_by_peer, drain_by_vigie
 from measure.live import live
 from measure.machine import machine
@@ -34,7 +35,7 @@ def main() -> None:
 
 def measure(settings: Settings) -> report.Results:
     """All runs; Vigie, the peer and the live part take turns, so that a slow minute meets all of them."""
-    results = report.Results(machine(settings), [], [], [])
+    results = report.Results(machine(settings), [], [], [], [])
     model = Path(settings.work) / "peer.onnx"
     # Names that no earlier run on this stack has used; all of it goes with the stack.
     stamp = f"bench_{time.time():.0f}"
@@ -44,8 +45,14 @@ def measure(settings: Settings) -> report.Results:
     rows = replay.rows
     for number in range(1, settings.runs + 1):
         step(f"run {number} of {settings.runs}: Vigie drains {rows:,} payments")
-        results.vigie.append(drain_by_vigie(settings, stamp, rows, f"{stamp}_vigie_{number}"))
-        step(f"run {number}: {results.vigie[-1].rows_per_second:,.0f}/s; the peer drains the same topic")
+        schema = f"{stamp}_vigie_{number}"
+        results.vigie.append(drain_by_vigie(settings, stamp, rows, schema, []))
+        days = days_of(settings, schema)
+        step(f"run {number}: {results.vigie[-1].rows_per_second:,.0f}/s; again, {len(days)} days made before")
+        schema = f"{stamp}_days_{number}"
+        results.vigie_days_made.append(drain_by_vigie(settings, stamp, rows, schema, days))
+        rate = results.vigie_days_made[-1].rows_per_second
+        step(f"run {number}: {rate:,.0f}/s; the peer drains the same topic")
         results.peer.append(drain_by_peer(settings, stamp, rows, f"{stamp}_peer_{number}", model))
         step(
             f"run {number}: {results.peer[-1].rows_per_second:,.0f}/s; {settings.live_rate:,} payments/s live"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import date
 
 import psycopg
 from psycopg import sql
@@ -33,13 +33,20 @@ def settle(settings: Settings) -> None:
         admin.execute("CHECKPOINT")
 
 
-def make_days(settings: Settings, schema: str, days: int) -> None:
-    """Makes the partitions of the last days, by the function that Vigie itself calls."""
-    today = datetime.now(UTC).date()
-    wanted = [today + timedelta(days=1 - back) for back in range(days + 2)]
+def make_days(settings: Settings, schema: str, days: list[date]) -> None:
+    """Makes the partitions of these days, by the function that Vigie itself calls."""
     with connect(settings, "writer") as writer:
         writer.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
-        writer.execute("SELECT ensure_days(%s::date[])", (wanted,))
+        writer.execute("SELECT ensure_days(%s::date[])", (days,))
+
+
+def days_of(settings: Settings, schema: str) -> list[date]:
+    """The days that payments in this schema lie on."""
+    with connect(settings, "admin") as admin:
+        rows = admin.execute(
+            sql.SQL("SELECT DISTINCT event_day FROM {}.payments_scored").format(sql.Identifier(schema))
+        )
+        return sorted(day for (day,) in rows)
 
 
 def outcomes(settings: Settings, schema: str) -> dict[str, int]:

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from measure import page
-from measure.database import outcomes, settle
+from measure.database import make_days, outcomes, settle
 from measure.observer import Observer, Sightings
 from measure.processes import cpu_seconds, end, tail
 from measure.settings import ROOT, Failure, Settings
@@ -35,9 +36,11 @@ class Drain:
     outcomes: dict[str, int] = field(default_factory=dict)
 
 
-def drain_by_vigie(settings: Settings, topic: str, rows: int, schema: str) -> Drain:
-    """`vigie run` into a fresh schema, from its start to the last commit."""
+def drain_by_vigie(settings: Settings, topic: str, rows: int, schema: str, days: list[date]) -> Drain:
+    """`vigie run` into a fresh schema that has the tables of these days, from its start to the last commit."""
     vigie = Vigie(settings, topic, schema)
+    make_days(settings, schema, days)
+    settle(settings)
     observer = Observer(settings, vigie.schema, "stream_offsets", LOOK_EVERY)
     watch = Watch(settings, rows)
     process = vigie.start()

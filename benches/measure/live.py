@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 
 from measure import page, topics
-from measure.database import make_days
+from measure.database import make_days, settle
 from measure.observer import Observer, Sightings
 from measure.processes import cpu_seconds, tail
 from measure.settings import Failure, Settings
@@ -20,7 +21,7 @@ from measure.vigie import Vigie, check_alive
 LOOK_EVERY = 0.003
 # The replayed file's days pass within a second or two each. In service a day's tables are made once a day, so
 # here they are made before.
-DAYS_AHEAD = 60
+DAYS_BACK = 60
 
 
 @dataclass
@@ -41,7 +42,9 @@ def live(settings: Settings, topic: str, schema: str) -> Live:
     """Sends while `vigie run` reads; ends when the last row is committed."""
     topics.make(settings, topic)
     vigie = Vigie(settings, topic, schema)
-    make_days(settings, vigie.schema, DAYS_AHEAD)
+    today = datetime.now(UTC).date()
+    make_days(settings, schema, [today - timedelta(days=back) for back in range(-1, DAYS_BACK)])
+    settle(settings)
     process = vigie.start()
     observer = Observer(settings, vigie.schema, "stream_offsets", LOOK_EVERY)
     try:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 from pathlib import Path
 
-from measure.database import settle
 from measure.processes import end, tail
 from measure.settings import Failure, Settings
 
@@ -35,7 +34,6 @@ class Vigie:
         )
         if migrated.returncode != 0:
             raise Failure(f"vigie migrate ended with {migrated.returncode}:\n{migrated.stderr}")
-        settle(settings)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Begins to read."""
