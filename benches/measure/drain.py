@@ -37,7 +37,7 @@ class Drain:
 
 
 def drain_by_vigie(settings: Settings, topic: str, rows: int, schema: str, days: list[date]) -> Drain:
-    """`vigie run` into a fresh schema that has the tables of these days, from its start to the last commit."""
+    """`vigie run` into a fresh schema with the tables of these days, from its start to the last commit."""
     vigie = Vigie(settings, topic, schema)
     make_days(settings, schema, days)
     settle(settings)

@@ -46,7 +46,7 @@ def page(settings: Settings, results: Results) -> str:
         "Drained/s is counted from the first commit that another database session saw to the last, for Vigie "
         "and the peer alike. Live latency is from the record's timestamp until another session saw the "
         "offset committed with the row (looked for every 3 ms); the tables of the days were made before. The "
-        "drained topic holds the same week of 908 cards again and again, so that its payments lie on some 300 "
+        "drained topic holds the same week of 908 cards again and again; its payments lie on some 300 "
         "days: their tables are made on the way, or, where the table says so, before.",
         "## Share of each stage (median of the runs, wall time of the lanes)",
         _stages(results),
