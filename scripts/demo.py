@@ -11,21 +11,20 @@ started here is ended here, and nothing else. Every run has a topic, a schema an
 Exit code 0: payments were scored, a mail arrived, and the accounts add up.
 """
 
-import ctypes
 import fcntl
 import os
-import random
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from demo_figures import Database, Figures, Watched
+from demo_processes import ROOT, Child, Failed, die_with_parent, end, free_port, say, start, step
 
-ROOT = Path(__file__).resolve().parent.parent
 STACK = [str(ROOT / "scripts/stack.sh")]
 NAME = ["--name", "demo"]
 HOME = ROOT / ".stack/demo"
@@ -40,76 +39,12 @@ class Stopped(Exception):
     """Somebody asked the demo to end; the argument is the signal."""
 
 
-class Failed(Exception):
-    """The demo cannot go on; the argument says why."""
-
-
 class Usage(Exception):
     """A setting makes no sense."""
 
 
-def say(text: str = "", end: str = "\n") -> None:
-    """Prints; a terminal that was closed meanwhile keeps nobody from cleaning up."""
-    try:
-        sys.stdout.write(text + end)
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def die_with_parent() -> None:
-    """In the child: SIGTERM when the demo is killed without a chance to clean up (PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def start(command: list[str], env: dict[str, str], log: Path | None = None) -> subprocess.Popen[bytes]:
-    """Starts a child in a session of its own: Ctrl-C reaches the demo alone, which then ends its children."""
-    out = log.open("ab") if log else None
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=out,
-                            stderr=subprocess.STDOUT if out else None, start_new_session=True,
-                            preexec_fn=die_with_parent)
-
-
-def end(child: subprocess.Popen[bytes] | None, patience: float) -> int | None:
-    """Asks a child's whole session to end, and after `patience` seconds makes it."""
-    if child is None:
-        return None
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is not None:
-            break
-        os.killpg(child.pid, number)
-        try:
-            child.wait(patience)
-        except subprocess.TimeoutExpired:
-            say(f"{Path(child.args[0]).name} does not end by itself")
-    return child.wait()
-
-
-def step(command: list[str], env: dict[str, str], log: Path | None = None) -> None:
-    """Runs a child to its end; what fails ends the demo, with the child's exit code where that means usage."""
-    child = start(command, env, log)
-    try:
-        code = child.wait()
-    except BaseException:
-        end(child, 10)
-        raise
-    if code != 0:
-        raise Failed(f"{' '.join(command)} ended with exit code {code}" + (f"; see {log}" if log else ""))
-
-
 def title(text: str) -> None:
     say(f"\n== {text} (after {time.monotonic() - BEGAN:.0f} s)")
-
-
-def free_port() -> int:
-    """Below the range that the kernel hands out to outgoing connections."""
-    while True:
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", random.randrange(20000, 32000)))
-            except OSError:
-                continue
-            return listener.getsockname()[1]
 
 
 def clean_environment() -> dict[str, str]:
@@ -130,8 +65,17 @@ def positive(variable: str, default: float) -> float:
     return number
 
 
+@dataclass
+class Running:
+    """What works while payments flow."""
+
+    producer: Child
+    vigie: Child
+    watched: Watched
+
+
 class Demo:
-    """One run: its settings, its children, what it saw."""
+    """One run: its settings and its children."""
 
     def __init__(self) -> None:
         self.rate = positive("DEMO_RATE", 100)
@@ -142,8 +86,8 @@ class Demo:
         self.folder = HOME / "runs" / self.stamp
         self.ledger = self.folder / "ledger.tsv"
         self.env = clean_environment()
-        self.vigie: subprocess.Popen[bytes] | None = None
-        self.producer: subprocess.Popen[bytes] | None = None
+        # In the order in which they are to end: that of the data's way, so that nobody waits for one who is gone.
+        self.children: list[Child] = []
         self.database: Database | None = None
         self.stack_is_ours = False
 
@@ -180,19 +124,21 @@ class Demo:
             "VIGIE_HTTP__LISTEN": f"127.0.0.1:{free_port()}",
         }
 
-    def launch(self) -> Watched:
+    def launch(self) -> Running:
         """Starts the producer, which makes the topic, and the processor, which waits for it."""
         title("payments")
         replay = [str(BINARIES / "vigie-producer"), "replay", str(PAYMENTS), "--topic", self.topic, "--rate",
                   f"{self.rate:g}", "--shift-to-now", "--partitions", "8", "--bundle", "card", "--ledger",
                   str(self.ledger)]
-        self.producer = start(replay, self.env, self.folder / "producer.log")
-        self.vigie = start([str(BINARIES / "vigie"), "run"], self.env, self.folder / "vigie.log")
+        producer = start(replay, self.env, self.folder / "producer.log")
+        self.children.append(producer)
+        vigie = start([str(BINARIES / "vigie"), "run"], self.env, self.folder / "vigie.log")
+        self.children.append(vigie)
         self.database = Database([*STACK, "psql", "desk", *NAME], self.env, self.schema, die_with_parent)
         mails = Path(self.env["VIGIE_STACK_MAILS"])
         say(self.where_to_look(mails))
         page = f"http://{self.env['VIGIE_HTTP__LISTEN']}/metrics"
-        return Watched(page, self.database, mails, f"*.{self.schema}@*.eml")
+        return Running(producer, vigie, Watched(page, self.database, mails, f"*.{self.schema}@*.eml"))
 
     def where_to_look(self, mails: Path) -> str:
         query = (f"SELECT event_time, round(amount, 2) AS amount, merchant, category, "
@@ -205,27 +151,28 @@ class Demo:
                 "commands  source .stack/demo/run; target/release/vigie offsets show\n"
                 "Ctrl-C stops what was started here.\n")
 
-    def check_alive(self) -> None:
-        if self.vigie.poll() is not None:
-            raise Failed(f"vigie run ended with exit code {self.vigie.returncode}:\n{self.tail('vigie.log')}")
-        if self.producer.poll() not in (None, 0):
-            raise Failed(f"the producer ended with exit code {self.producer.returncode}:\n{self.tail('producer.log')}")
+    def check_alive(self, running: Running) -> None:
+        vigie, producer = running.vigie.poll(), running.producer.poll()
+        if vigie is not None:
+            raise Failed(f"vigie run ended with exit code {vigie}:\n{self.tail('vigie.log')}")
+        if producer not in (None, 0):
+            raise Failed(f"the producer ended with exit code {producer}:\n{self.tail('producer.log')}")
 
     def tail(self, log: str) -> str:
         return "\n".join((self.folder / log).read_text(errors="replace").splitlines()[-10:])
 
-    def stream(self, watched: Watched) -> Figures:
+    def stream(self, running: Running) -> Figures:
         """Shows what happens until the producer has ended and everything it sent is stored and mailed."""
         terminal = sys.stdout.isatty()
         until = time.monotonic() + self.seconds
         figures = Figures(terminal)
         shown = 0.0
-        while not self.is_settled(figures):
+        while not self.is_settled(running, figures):
             time.sleep(1)
-            self.check_alive()
-            if time.monotonic() >= until and self.producer.poll() is None:
-                self.producer.terminate()
-            figures.look(watched)
+            self.check_alive(running)
+            if time.monotonic() >= until and running.producer.poll() is None:
+                running.producer.terminate()
+            figures.look(running.watched)
             if figures.first_scored is None and figures.page.scored > 0:
                 figures.first_scored = time.monotonic() - BEGAN
             if terminal:
@@ -236,9 +183,9 @@ class Demo:
         say("" if terminal else figures.line(None))
         return figures
 
-    def is_settled(self, figures: Figures) -> bool:
+    def is_settled(self, running: Running, figures: Figures) -> bool:
         """After the producer's end, at most a minute is waited for the rest of the way."""
-        if self.producer.poll() is None:
+        if running.producer.poll() is None:
             return False
         if figures.sent is None:
             figures.sent = sum(1 for _ in self.ledger.open("rb"))
@@ -246,9 +193,9 @@ class Demo:
         stored = figures.page.events() >= figures.sent and figures.truth.unsent == 0 and figures.fresh
         return stored or time.monotonic() >= figures.deadline
 
-    def conclude(self, figures: Figures) -> bool:
+    def conclude(self, running: Running, figures: Figures) -> bool:
         """Ends the processor, reconciles, says what came of it; whether all of it is as promised."""
-        drained = end(self.vigie, 15) == 0
+        drained = end(running.vigie, 15) == 0
         title("the accounts")
         reconcile = [str(BINARIES / "vigie"), "reconcile", "--settled", "--ledger", str(self.ledger)]
         try:
@@ -270,9 +217,8 @@ class Demo:
         return not problems
 
     def clean_up(self) -> None:
-        """In the order of the data's way, so that nobody waits for somebody who is gone."""
-        end(self.producer, 10)
-        end(self.vigie, 15)
+        for child in self.children:
+            end(child, 15)
         if self.database:
             self.database.close()
         if self.stack_is_ours:
@@ -282,7 +228,7 @@ class Demo:
             say("stopped; the data stays, and scripts/stack.sh up --name demo starts what holds it")
 
 
-def hold_lock() -> object:
+def hold_lock() -> TextIO:
     """One demo at a time per clone, since they would share the stack's name; the lock ends with the process."""
     (ROOT / ".stack").mkdir(exist_ok=True)
     lock = (ROOT / ".stack/demo.lock").open("w")
@@ -317,14 +263,14 @@ def main() -> int:
         listen_for_signals()
         lock = hold_lock()  # noqa: F841 - held until the process ends
         demo.prepare()
-        figures = demo.stream(demo.launch())
-        return 0 if demo.conclude(figures) else 1
+        running = demo.launch()
+        return 0 if demo.conclude(running, demo.stream(running)) else 1
     except Failed as failure:
         say(f"demo: {failure}")
         return 1
     except Stopped as stopped:
         say("\nstopping…")
-        return 128 + stopped.args[0]
+        return 128 + int(stopped.args[0])
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)

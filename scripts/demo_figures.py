@@ -59,7 +59,7 @@ def fetch(address: str) -> str | None:
     """A page, or nothing while nobody answers."""
     try:
         with urllib.request.urlopen(address, timeout=2) as answer:
-            return answer.read().decode()
+            return str(answer.read(), "utf-8")
     except (OSError, urllib.error.URLError):
         return None
 
@@ -79,29 +79,45 @@ def quantile(share: float, after: dict[float, float], before: dict[float, float]
 
 
 class Database:
-    """One psql that answers one query after the other."""
+    """One psql that answers one query after the other; another one when the server was away."""
 
     def __init__(self, psql: list[str], env: dict[str, str], schema: str, in_child: Callable[[], None]) -> None:
-        self.psql = subprocess.Popen([*psql, "--", "-qAtF,"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                     text=True, start_new_session=True, preexec_fn=in_child)
-        self.query(f"SET search_path TO {schema}")
+        self.command = [*psql, "--", "-qAtF,"]
+        self.env = env
+        self.schema = schema
+        self.in_child = in_child
+        self.psql: subprocess.Popen[str] | None = None
 
-    def query(self, sql: str) -> list[list[str]]:
-        self.psql.stdin.write(f"{sql.strip()};\n\\echo end of answer\n")
-        self.psql.stdin.flush()
-        rows = []
-        for line in self.psql.stdout:
-            if line == "end of answer\n":
-                return rows
-            rows.append(line.rstrip("\n").split(","))
-        raise ConnectionError("the database session of the demo ended")
+    def query(self, sql: str) -> list[list[str]] | None:
+        """The rows; nothing while the server is away."""
+        try:
+            if self.psql is None:
+                self.psql = subprocess.Popen(self.command, env=self.env, stdin=subprocess.PIPE,
+                                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                             start_new_session=True, preexec_fn=self.in_child)
+                ask(self.psql, f"SET search_path TO {self.schema}")
+            return ask(self.psql, sql)
+        except OSError:
+            self.close()
+            return None
 
     def close(self) -> None:
-        try:
-            self.psql.stdin.close()
-        except OSError:
-            pass  # It is gone already.
-        self.psql.wait()
+        if self.psql is not None:
+            self.psql.terminate()
+            self.psql.wait()
+            self.psql = None
+
+
+def ask(psql: subprocess.Popen[str], sql: str) -> list[list[str]]:
+    assert psql.stdin and psql.stdout
+    psql.stdin.write(f"{sql.strip()};\n\\echo end of answer\n")
+    psql.stdin.flush()
+    rows: list[list[str]] = []
+    for line in psql.stdout:
+        if line == "end of answer\n":
+            return rows
+        rows.append(line.rstrip("\n").split(","))
+    raise ConnectionError("psql has ended")
 
 
 @dataclass
@@ -146,8 +162,8 @@ class Figures:
 
     def look(self, watched: Watched) -> None:
         text = fetch(watched.page)
-        self.fresh = text is not None
         if text is None:
+            self.fresh = False
             return
         self.page = Page.parse(text)
         now = time.monotonic()
@@ -156,7 +172,10 @@ class Figures:
             self.began_scoring = now
         if self.caught_up is None and self.began_scoring and now - self.began_scoring >= 5 and self.lag() == 0:
             self.caught_up = self.page
-        self.truth = Truth(*map(int, watched.database.query(TRUTH)[0]))
+        rows = watched.database.query(TRUTH)
+        self.fresh = bool(rows)
+        if rows:
+            self.truth = Truth(*map(int, rows[0]))
         self.mails = sum(1 for _ in watched.mails.glob(watched.mail_names))
 
     def lag(self) -> int:
