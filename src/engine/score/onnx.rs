@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use ndarray::Ix2;
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
@@ -129,18 +130,22 @@ impl OnnxModel {
             inputs.push((Cow::Borrowed(name.as_str()), value));
         }
         let outputs = self.session.run(inputs).map_err(run_error)?;
-        let (shape, values) = outputs[self.output.as_str()]
-            .try_extract_tensor::<f32>()
+        let found = outputs[self.output.as_str()]
+            .try_extract_array::<f32>()
             .map_err(run_error)?;
-        let width = values.len() / padded;
-        if width == 0 || width * padded != values.len() {
-            return Err(ScoreError::Run(format!(
-                "expected {padded} rows, found the shape {shape:?}"
-            )));
+        let shape = format!(
+            "expected {padded} rows of probabilities, found {:?}",
+            found.shape()
+        );
+        let probabilities = found
+            .into_dimensionality::<Ix2>()
+            .map_err(|_| ScoreError::Run(shape.clone()))?;
+        if probabilities.nrows() != padded || probabilities.ncols() == 0 {
+            return Err(ScoreError::Run(shape));
         }
         // The last column: the probability of fraud, alone or beside that of its absence.
-        let scores = values.chunks_exact(width).map(|row| row[width - 1]);
-        Ok(scores.take(rows).collect())
+        let fraud = probabilities.column(probabilities.ncols() - 1);
+        Ok(fraud.iter().take(rows).copied().collect())
     }
 }
 
