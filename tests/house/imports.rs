@@ -9,6 +9,7 @@ use crate::root;
 /// What the engine may not know: runtimes, services, metrics, logging.
 const NOT_IN_THE_ENGINE: [&str; 11] = [
     "axum",
+    "deadpool_postgres",
     "futures_util",
     "lettre",
     "metrics",
