@@ -35,7 +35,7 @@ def main() -> None:
 
 def measure(settings: Settings) -> report.Results:
     """All runs; Vigie, the peer and the live part take turns, so that a slow minute meets all of them."""
-    results = report.Results(machine(settings), [], [], [], [])
+    results = report.Results(machine(settings), [], [], [], [], 0)
     model = Path(settings.work) / "peer.onnx"
     # Names that no earlier run on this stack has used; all of it goes with the stack.
     stamp = f"bench_{time.time():.0f}"
@@ -48,7 +48,10 @@ def measure(settings: Settings) -> report.Results:
         schema = f"{stamp}_vigie_{number}"
         results.vigie.append(drain_by_vigie(settings, stamp, rows, schema, []))
         days = days_of(settings, schema)
-        step(f"run {number}: {results.vigie[-1].rows_per_second:,.0f}/s; again, {len(days)} days made before")
+        results.days = len(days)
+        step(
+            f"run {number}: {results.vigie[-1].rows_per_second:,.0f}/s; again, {results.days} days made before"
+        )
         schema = f"{stamp}_days_{number}"
         results.vigie_days_made.append(drain_by_vigie(settings, stamp, rows, schema, days))
         rate = results.vigie_days_made[-1].rows_per_second

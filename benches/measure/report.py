@@ -14,6 +14,7 @@ from measure.settings import Settings
 
 # The project's own bars, on a machine of two cores.
 DRAIN_AT_LEAST, RATIO_AT_LEAST, P99_AT_MOST = 40_000.0, 0.75, 60.0
+STAGES = ("poll", "decode", "features", "score", "decide", "commit")
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Results:
     vigie_days_made: list[Drain]
     peer: list[Drain]
     live: list[Live]
+    days: int
 
     def as_json(self) -> str:
         """Everything, run by run."""
@@ -46,8 +48,9 @@ def page(settings: Settings, results: Results) -> str:
         "Drained/s is counted from the first commit that another database session saw to the last, for Vigie "
         "and the peer alike. Live latency is from the record's timestamp until another session saw the "
         "offset committed with the row (looked for every 3 ms); the tables of the days were made before. The "
-        "drained topic holds the same week of 908 cards again and again; its payments lie on some 300 "
-        "days: their tables are made on the way, or, where the table says so, before.",
+        "drained topic holds the same week of 908 cards again and again, moved on by "
+        f"whole days, so that its payments lie on {results.days} days: their tables are made on the way, or, where "
+        "the table says so, before.",
         "## Share of each stage (median of the runs, wall time of the lanes)",
         _stages(results),
         "## CPU while draining, microseconds a payment (median of the runs)",
@@ -94,12 +97,12 @@ def _row(name: str, values: list[float], form: str, bar: str = "", met: bool | N
 def _stages(results: Results) -> str:
     drain = _shares([run.stage_seconds for run in results.vigie])
     live = _shares([run.stage_seconds for run in results.live])
-    lines = [f"| {stage} | {drain[stage]:.1%} | {live.get(stage, 0.0):.1%} |" for stage in drain]
+    lines = [f"| {stage} | {drain[stage]:.1%} | {live[stage]:.1%} |" for stage in STAGES]
     return "\n".join(["| stage | draining | live |", "|---|---:|---:|", *lines])
 
 
 def _shares(runs: list[dict[str, float]]) -> dict[str, float]:
-    return {stage: median(run[stage] / sum(run.values()) for run in runs) for stage in runs[0]}
+    return {stage: median(run[stage] / sum(run.values()) for run in runs) for stage in STAGES}
 
 
 def _cpu(results: Results) -> str:
