@@ -49,9 +49,8 @@ def measure(settings: Settings) -> report.Results:
         results.vigie.append(drain_by_vigie(settings, stamp, rows, schema, []))
         days = days_of(settings, schema)
         results.days = len(days)
-        step(
-            f"run {number}: {results.vigie[-1].rows_per_second:,.0f}/s; again, {results.days} days made before"
-        )
+        rate = results.vigie[-1].rows_per_second
+        step(f"run {number}: {rate:,.0f}/s; again, {results.days} days made before")
         schema = f"{stamp}_days_{number}"
         results.vigie_days_made.append(drain_by_vigie(settings, stamp, rows, schema, days))
         rate = results.vigie_days_made[-1].rows_per_second

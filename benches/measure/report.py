@@ -49,8 +49,8 @@ def page(settings: Settings, results: Results) -> str:
         "and the peer alike. Live latency is from the record's timestamp until another session saw the "
         "offset committed with the row (looked for every 3 ms); the tables of the days were made before. The "
         "drained topic holds the same week of 908 cards again and again, moved on by "
-        f"whole days, so that its payments lie on {results.days} days: their tables are made on the way, or, where "
-        "the table says so, before.",
+        f"whole days, so that its payments lie on {results.days} days: their tables are made on the way, or, "
+        "where the table says so, before.",
         "## Share of each stage (median of the runs, wall time of the lanes)",
         _stages(results),
         "## CPU while draining, microseconds a payment (median of the runs)",
