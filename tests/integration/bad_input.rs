@@ -3,6 +3,7 @@
 
 mod cards;
 mod cases;
+mod model;
 mod repeats;
 
 use std::collections::BTreeMap;

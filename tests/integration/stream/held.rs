@@ -56,17 +56,22 @@ async fn held_behind(client: &Client, offset: i64) -> Standing {
     .await
 }
 
-/// As `vigie offsets release` does it.
-async fn release(client: &Client) {
-    let released = client
-        .execute(
-            "UPDATE stream_offsets SET held = NULL, held_at = NULL, recent_dead = '' \
-             WHERE partition = $1 AND held IS NOT NULL",
-            &[&POISONED],
-        )
-        .await
-        .unwrap();
-    assert_eq!(released, 1);
+fn release(place: &Place) {
+    let partition = POISONED.to_string();
+    let verb = [
+        "offsets",
+        "release",
+        "--partition",
+        &partition,
+        "--why",
+        "mended",
+    ];
+    let done = place.command(&verb).output().unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 #[tokio::test]
@@ -143,13 +148,13 @@ async fn a_released_partition_goes_on_from_where_it_is() {
     // A batch of 100 makes it more than 500, twice; the third time there are not as many left.
     let first = held_behind(&client, 0).await.next;
     assert!((501..=700).contains(&first), "{first}");
-    release(&client).await;
+    release(&place);
     let second = held_behind(&client, first).await.next;
     assert!(
         (501..=700).contains(&(second - first)),
         "{second} after {first}"
     );
-    release(&client).await;
+    release(&place);
     let all = 1_300 + good.len() as i64;
     let totals = consumed(&client, all).await;
     assert_eq!((totals.dead, totals.scored), (1_300, good.len() as i64));
