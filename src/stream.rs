@@ -44,7 +44,7 @@ const TAKE_PAUSE: Duration = Duration::from_secs(1);
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long Kafka may take to say where a partition begins.
-const EARLIEST_WAIT: Duration = Duration::from_secs(10);
+const EARLIEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Why a lane ends.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,6 @@ impl Lane {
             self.commit(decided).await?;
         }
         self.publish_offsets();
-        self.source.consumer().start_closing();
         Ok(())
     }
 
@@ -160,7 +159,8 @@ impl Lane {
             found.map_or(0, |(_, offset)| *offset)
         };
         let work = self.store.take(&wanted, begins);
-        let taken = match self.source.keep_polling_while(work).await? {
+        let slow = self.source.keep_polling_while(work, &mut self.watch);
+        let taken = match slow.await? {
             None => return Ok(()),
             Some(Ok(taken)) => taken,
             Some(Err(StoreError::Unavailable(problem) | StoreError::Unknown(problem))) => {
@@ -230,7 +230,8 @@ impl Lane {
             return Ok(());
         }
         let work = self.store.released(&held);
-        let released = match self.source.keep_polling_while(work).await? {
+        let slow = self.source.keep_polling_while(work, &mut self.watch);
+        let released = match slow.await? {
             Some(Ok(released)) => released,
             // It is asked again in a moment.
             Some(Err(StoreError::Unavailable(_) | StoreError::Unknown(_))) | None => return Ok(()),

@@ -55,10 +55,16 @@ struct Listener {
     changes: Mutex<Vec<Change>>,
     ends: Mutex<HashMap<i32, i64>>,
     closing: AtomicBool,
+    away: AtomicBool,
 }
 
 impl ClientContext for Listener {
     fn stats(&self, statistics: Statistics) {
+        let connected = statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP");
+        self.away.store(!connected, Ordering::Release);
         let Ok(mut ends) = self.ends.lock() else {
             return;
         };
@@ -156,6 +162,12 @@ impl Consumer {
             )
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", queue_kib.to_string())
+            // What one answer brings is unpacked whole, beyond the queue's limit: JSON to about
+            // eight times its size on the wire.
+            .set(
+                "fetch.max.bytes",
+                (queue_kib * 1024 / 8).clamp(1 << 20, 50 << 20).to_string(),
+            )
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.wait.max.ms", "100")
             .set("reconnect.backoff.max.ms", "2000")
@@ -315,10 +327,28 @@ impl Consumer {
         ends.get(&partition).copied()
     }
 
-    /// From here on changes are answered without the lane; dropping the consumer leaves the
-    /// group.
-    pub fn start_closing(&self) {
-        self.client.context().closing.store(true, Ordering::Release);
+    /// Whether no broker is connected, as the client last looked.
+    pub fn is_away(&self) -> bool {
+        self.client.context().away.load(Ordering::Acquire)
+    }
+
+    /// Leaves the group. Brokers that say nothing are waited for at most `within`: the group
+    /// then notices by itself.
+    pub fn leave(self, within: Duration) {
+        let Self {
+            client, brokers, ..
+        } = self;
+        // From here on changes are answered without the lane.
+        client.context().closing.store(true, Ordering::Release);
+        let (left, answered) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(client);
+            // Whoever waited may have given up.
+            let _ = left.send(());
+        });
+        if answered.recv_timeout(within).is_err() {
+            tracing::warn!(brokers, "Kafka does not answer: left the group unheard");
+        }
     }
 
     fn list(&self, partitions: &[i32]) -> TopicPartitionList {

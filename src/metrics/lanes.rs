@@ -18,7 +18,7 @@ pub struct LaneGauges {
     pub events: u64,
     /// Bytes of the velocity state.
     pub bytes: u64,
-    /// Timestamp of the oldest record that was read and is not yet stored.
+    /// Timestamp of the oldest record of the batch in hand.
     pub oldest_unstored: Option<Micros>,
     /// The partitions that the lane owns.
     pub partitions: Vec<PartitionGauge>,
@@ -94,7 +94,7 @@ fn render_lanes(lanes: &BTreeMap<usize, LaneGauges>, page: &mut String, now: Mic
 
     let oldest = lanes.values().filter_map(|lane| lane.oldest_unstored).min();
     let age = oldest.map_or(0.0, |sent_at| (now - sent_at).max(0) as f64 / 1e6);
-    let help = "Age of the oldest record that was read and is not yet stored.";
+    let help = "Age of the oldest record of the batches in hand: how far behind the lanes are.";
     gauge(page, "oldest_message_age_seconds", help, [("", age)]);
 
     let help = "Records between the next offset and the partition's end.";

@@ -26,7 +26,8 @@ impl Lane {
             let preparation = &self.engine.preparation;
             let refuse = |row: usize| preparation.conflicting(batch, events.record[row] as usize);
             let work = self.store.commit(&decided, &spans, &self.versions, refuse);
-            let Some(outcome) = self.source.keep_polling_while(work).await? else {
+            let slow = self.source.keep_polling_while(work, &mut self.watch);
+            let Some(outcome) = slow.await? else {
                 return Ok(());
             };
             match outcome {
@@ -71,7 +72,7 @@ impl Lane {
         loop {
             let waited = self
                 .source
-                .keep_polling_while(tokio::time::sleep(*pause))
+                .keep_polling_while(tokio::time::sleep(*pause), &mut self.watch)
                 .await?;
             *pause = (*pause * 2).min(LONGEST_PAUSE);
             if waited.is_none() || self.stop.is_requested() {
@@ -79,7 +80,8 @@ impl Lane {
             }
             let positions = self.source.ownership.positions();
             let work = self.store.retake(&positions);
-            let taken = match self.source.keep_polling_while(work).await? {
+            let slow = self.source.keep_polling_while(work, &mut self.watch);
+            let taken = match slow.await? {
                 None => return Ok(false),
                 Some(Ok(taken)) => taken,
                 Some(Err(StoreError::Unavailable(problem) | StoreError::Unknown(problem))) => {

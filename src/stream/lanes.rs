@@ -210,7 +210,9 @@ fn run_lane(
             published: Instant::now(),
             setup,
         };
-        lane.run().await
+        let ended = lane.run().await;
+        lane.source.leave();
+        ended
     })
 }
 

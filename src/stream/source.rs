@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::LaneError;
 use super::ownership::Ownership;
 use super::stop::Stop;
+use super::watch::Watch;
 use crate::config::StreamConfig;
 use crate::engine::batch::Records;
 use crate::kafka::consumer::{Change, Consumer, Polled};
@@ -16,6 +17,9 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 
 /// A transaction that takes longer than this has its partitions paused and the group served.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// How long brokers may take to see a member off.
+const LEAVE_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// A batch also closes at this many bytes.
 const BATCH_BYTES: usize = 16 << 20;
@@ -53,6 +57,11 @@ impl Source {
     /// The member of the group.
     pub fn consumer(&self) -> &Consumer {
         &self.consumer
+    }
+
+    /// Leaves the group.
+    pub fn leave(self) {
+        self.consumer.leave(LEAVE_WITHIN);
     }
 
     /// Collects the next batch into `batch`: up to the configured records or time. It stays
@@ -143,14 +152,15 @@ impl Source {
         }
     }
 
-    /// Does `work`, and when it takes long, pauses the partitions and keeps serving the group.
-    /// `None` when the process is stopping and its grace is over.
+    /// Does `work`, and when it takes long, pauses the partitions, keeps serving the group and
+    /// tells the watch. `None` when the process is stopping and its grace is over.
     ///
     /// # Errors
     /// When Kafka refuses.
     pub async fn keep_polling_while<T>(
         &mut self,
         work: impl Future<Output = T>,
+        watch: &mut Watch,
     ) -> Result<Option<T>, LaneError> {
         let mut work = pin!(work);
         let mut paused = false;
@@ -173,6 +183,7 @@ impl Source {
                 }
             }
             self.hear()?;
+            watch.slow(self);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long a batch in flight may still take.
-const GRACE: Duration = Duration::from_secs(6);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Whether the process is to stop; clones share it.
 #[derive(Debug, Clone, Default)]

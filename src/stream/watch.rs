@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::source::Source;
 use crate::engine::batch::{Decided, Micros, Records};
+use crate::engine::velocity::Tally;
 use crate::engine::{Engine, Step};
 use crate::health::Part;
 use crate::metrics::{self, LaneGauges, PartitionGauge, PartitionState, StageTimes};
@@ -24,6 +25,7 @@ pub struct Watch {
     times: StageTimes,
     last: Instant,
     stated: Option<Instant>,
+    tally: Tally,
     oldest_unstored: Option<Micros>,
     away: Option<Away>,
 }
@@ -43,6 +45,7 @@ impl Watch {
             times: StageTimes::default(),
             last: Instant::now(),
             stated: None,
+            tally: Tally::default(),
             oldest_unstored: None,
             away: None,
         }
@@ -55,7 +58,8 @@ impl Watch {
         self.last = Instant::now();
     }
 
-    /// The batch is collected.
+    /// The batch is collected. Its oldest record tells how far behind the lane is, until there
+    /// is another batch or none.
     pub fn polled(&mut self, batch: &Records) {
         self.times.poll = self.lap();
         self.oldest_unstored = batch.heads().iter().map(|head| head.timestamp).min();
@@ -75,7 +79,6 @@ impl Watch {
     /// The batch is stored.
     pub fn committed(&mut self, decided: &Decided) {
         self.times.commit = self.lap();
-        self.oldest_unstored = None;
         if let Some(problem) = &decided.score_error {
             tracing::error!(
                 lane = self.lane,
@@ -117,16 +120,26 @@ impl Watch {
         if self.stated.is_some_and(|at| at.elapsed() < STATE_EVERY) {
             return;
         }
+        self.tally = engine.preparation.tally();
+        self.tell(source, PartitionState::Running);
+    }
+
+    /// The same while a transaction takes long: the partitions are paused meanwhile.
+    pub fn slow(&mut self, source: &Source) {
+        self.part.tick();
+        self.tell(source, PartitionState::Paused);
+    }
+
+    fn tell(&mut self, source: &Source, reading: PartitionState) {
         self.stated = Some(Instant::now());
-        let tally = engine.preparation.tally();
         metrics::lane(
             self.lane,
             LaneGauges {
-                accounts: tally.accounts as u64,
-                events: tally.events as u64,
-                bytes: tally.bytes as u64,
+                accounts: self.tally.accounts as u64,
+                events: self.tally.events as u64,
+                bytes: self.tally.bytes as u64,
                 oldest_unstored: self.oldest_unstored,
-                partitions: partitions(source),
+                partitions: partitions(source, reading),
             },
         );
         self.part.problems(self.problems(source));
@@ -147,6 +160,9 @@ impl Watch {
         if !wanted.is_empty() {
             problems.push(format!("taking the partitions {wanted:?}"));
         }
+        if source.consumer().is_away() {
+            problems.push("Kafka is away: no broker is connected (kafka.brokers)".into());
+        }
         if let Some(away) = &self.away {
             problems.push(format!("the database is away: {}", away.problem));
         }
@@ -165,7 +181,7 @@ impl Drop for Watch {
     }
 }
 
-fn partitions(source: &Source) -> Vec<PartitionGauge> {
+fn partitions(source: &Source, reading: PartitionState) -> Vec<PartitionGauge> {
     let ownership = &source.ownership;
     let held = ownership.held();
     let mut gauges: Vec<PartitionGauge> = ownership
@@ -182,7 +198,7 @@ fn partitions(source: &Source) -> Vec<PartitionGauge> {
                 .any(|(partition, _)| *partition == position.partition)
             {
                 true => PartitionState::Held,
-                false => PartitionState::Running,
+                false => reading,
             },
         })
         .collect();

@@ -3,6 +3,7 @@
 
 mod faults;
 mod held;
+mod kafka;
 mod kills;
 mod members;
 

@@ -46,6 +46,14 @@ async fn settled(vigie: &Vigie, client: &Client) -> usize {
     moves(vigie)
 }
 
+/// Sum of the values of a metric whose lines begin like this.
+fn value(metrics: &str, beginning: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(beginning));
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+        .sum()
+}
+
 #[tokio::test]
 async fn commits_cut_before_or_after_the_server_heard_of_them_lose_and_double_nothing() {
     const COUNT: usize = 16_000;
@@ -98,6 +106,14 @@ async fn a_database_that_stalls_is_waited_for_in_the_group_and_in_bounded_memory
     })
     .await;
     assert_eq!(vigie.page("/livez").await.0, 200);
+    // What people watch goes on meanwhile.
+    let (_, page) = vigie.page("/metrics").await;
+    assert!(
+        value(&page, "vigie_oldest_message_age_seconds ") > 8.0,
+        "{page}"
+    );
+    assert_eq!(value(&page, "vigie_partition_state{state=\"paused\"}"), 8.0);
+    assert!(value(&page, "vigie_consumer_lag{") > 0.0, "{page}");
     let during = totals(&client).await.consumed;
     assert!(during < COUNT as i64, "it was over before the stall");
     way.set(Way::Open);
@@ -107,6 +123,36 @@ async fn a_database_that_stalls_is_waited_for_in_the_group_and_in_bounded_memory
     );
     // The lanes kept serving the group all the while.
     assert_eq!(moves(&vigie), moved, "{}", vigie.said());
+    assert!(vigie.most_memory() < MEMORY, "{} MiB", vigie.most_memory());
+    ended_well(&mut vigie).await;
+    assert_all_stored_once(&client, COUNT as i64).await;
+}
+
+#[tokio::test]
+async fn records_of_a_megabyte_are_read_in_bounded_memory_while_the_database_stalls() {
+    const COUNT: usize = 512;
+    let place = Place::new("large", 8).await;
+    let client = place.look().await;
+    let way = way_to_database(&place);
+    let mut vigie = run_through(&place, &way);
+    settled(&vigie, &client).await;
+    let mut records = payments(0, COUNT, 8);
+    for record in &mut records {
+        // As large as a record may be; space after the object is no part of it.
+        record.payload.as_mut().unwrap().resize(1 << 20, b' ');
+    }
+    way.set(Way::Stalled);
+    place.send(&records).await;
+    vigie
+        .until_page("/metrics", |_, page| {
+            value(page, "vigie_consumer_lag{") == COUNT as f64
+        })
+        .await;
+    way.set(Way::Open);
+    assert_eq!(
+        consumed(&client, COUNT as i64).await,
+        all_scored(COUNT as i64)
+    );
     assert!(vigie.most_memory() < MEMORY, "{} MiB", vigie.most_memory());
     ended_well(&mut vigie).await;
     assert_all_stored_once(&client, COUNT as i64).await;

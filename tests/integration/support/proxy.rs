@@ -55,22 +55,36 @@ struct Cuts {
 impl Proxy {
     /// An open way to the service at `target`, on a port that is free.
     pub fn to(target: &str) -> Self {
-        Self::listening("127.0.0.1:0", target)
+        Self::rewriting(target, |_| None)
     }
 
-    /// The same on this address.
-    pub fn listening(address: &str, target: &str) -> Self {
+    /// The same to a Kafka broker on the loopback. Brokers tell clients where to find them: the
+    /// port that they tell becomes the way's.
+    pub fn to_kafka(broker: &str) -> Self {
+        let (host, port) = broker.rsplit_once(':').unwrap();
+        let told = |port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
+        let real = told(port.parse().unwrap());
+        Self::rewriting(broker, |way| Some((real, told(way))))
+    }
+
+    fn rewriting(target: &str, rewrite: impl FnOnce(u16) -> Option<Rewrite>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let listener = std::net::TcpListener::bind(address).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (way, told) = watch::channel(Way::Open);
         let cuts = Arc::new(Cuts::default());
-        runtime.spawn(accept(listener, target.to_owned(), told, Arc::clone(&cuts)));
+        let route = Route {
+            target: target.to_owned(),
+            way: told,
+            cuts: Arc::clone(&cuts),
+            rewrite: rewrite(address.port()),
+        };
+        runtime.spawn(accept(listener, route));
         Self {
             address,
             way,
@@ -136,38 +150,41 @@ impl Cuts {
     }
 }
 
-async fn accept(
-    listener: std::net::TcpListener,
+/// What the server says, and what the client hears instead; of one length.
+type Rewrite = (Vec<u8>, Vec<u8>);
+
+/// Where connections go, and what happens to them.
+#[derive(Clone)]
+struct Route {
     target: String,
     way: watch::Receiver<Way>,
     cuts: Arc<Cuts>,
-) {
+    rewrite: Option<Rewrite>,
+}
+
+async fn accept(listener: std::net::TcpListener, route: Route) {
     let listener = TcpListener::from_std(listener).unwrap();
     while let Ok((client, _)) = listener.accept().await {
-        cuts.visitors.fetch_add(1, Ordering::AcqRel);
-        tokio::spawn(serve(
-            client,
-            target.clone(),
-            way.clone(),
-            Arc::clone(&cuts),
-        ));
+        route.cuts.visitors.fetch_add(1, Ordering::AcqRel);
+        tokio::spawn(serve(client, route.clone()));
     }
 }
 
 /// Both halves end together: whichever ends first drops the other.
-async fn serve(client: TcpStream, target: String, mut way: watch::Receiver<Way>, cuts: Arc<Cuts>) {
-    if !open(&mut way).await {
+async fn serve(client: TcpStream, mut route: Route) {
+    if !open(&mut route.way).await {
         return;
     }
-    let Ok(server) = TcpStream::connect(&target).await else {
+    let Ok(server) = TcpStream::connect(&route.target).await else {
         return;
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let (answers, answered) = watch::channel(Answers::Pass);
+    let way = route.way.clone();
     tokio::select! {
-        () = to(from_client, to_server, way.clone(), cuts, answers) => {}
-        () = back(from_server, to_client, way.clone(), answered) => {}
+        () = to(from_client, to_server, way.clone(), route.cuts, answers) => {}
+        () = back(from_server, to_client, way.clone(), route.rewrite, answered) => {}
         () = cut(way) => {}
     }
 }
@@ -212,12 +229,19 @@ async fn back(
     mut from: OwnedReadHalf,
     mut into: OwnedWriteHalf,
     mut way: watch::Receiver<Way>,
+    rewrite: Option<Rewrite>,
     answered: watch::Receiver<Answers>,
 ) {
     let mut bytes = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         if !open(&mut way).await || *answered.borrow() == Answers::Lost {
             return;
+        }
+        if let Some((real, told)) = &rewrite {
+            let chunk = &mut bytes[..read];
+            while let Some(at) = chunk.windows(real.len()).position(|part| part == real) {
+                chunk[at..at + told.len()].copy_from_slice(told);
+            }
         }
         if into.write_all(&bytes[..read]).await.is_err() {
             return;
