@@ -73,6 +73,8 @@ pub struct Setup {
     pub plan: Plan,
     /// The key of tokens.
     pub key: TokenKey,
+    /// Partitions of the topic, as the stream is bound to them.
+    pub partitions: i32,
 }
 
 /// One lane.

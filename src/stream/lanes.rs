@@ -19,7 +19,7 @@ use crate::engine::policy::Policy;
 use crate::engine::score::{OnnxModel, Runtime};
 use crate::engine::token::TokenKey;
 use crate::engine::{Engine, Preparation, golden};
-use crate::health::Health;
+use crate::health::{Health, Part};
 use crate::kafka::admin::{TopicFacts, facts};
 use crate::kafka::{KafkaError, consumer::Consumer};
 use crate::metrics;
@@ -42,7 +42,7 @@ const LANE_PATIENCE: Duration = Duration::from_secs(120);
 /// When anything a person must mend stands in the way.
 pub fn run(config: &Config, health: &Arc<Health>, stop: &Stop) -> Result<()> {
     let starting = health.join("start", LANE_PATIENCE, "starting");
-    let setup = Arc::new(setup(config)?);
+    let mut setup = setup(config)?;
     let runtime = Runtime::load(&config.model.onnxruntime)?;
     let mut first_model = OnnxModel::load(&runtime, &setup.bundle)?;
     let rows = golden::check(&setup.bundle, &mut first_model)?;
@@ -55,16 +55,17 @@ pub fn run(config: &Config, health: &Arc<Health>, stop: &Stop) -> Result<()> {
         golden_rows = rows,
         "the bundle does what it promises"
     );
-    let Some(topic) = wait_for_topic(config, stop)? else {
+    let Some(topic) = wait_for_topic(config, &starting, stop)? else {
         return Ok(());
     };
-    bind(&setup, topic, stop)?;
+    setup.partitions = topic.partitions;
+    bind(&setup, topic, &starting, stop)?;
     let mut models = vec![first_model];
     for _ in 1..config.stream.lanes {
         models.push(OnnxModel::load(&runtime, &setup.bundle)?);
     }
     starting.ended();
-    start(&setup, models, &policy, health, stop)
+    start(&Arc::new(setup), models, &policy, health, stop)
 }
 
 fn start(
@@ -126,12 +127,14 @@ fn setup(config: &Config) -> Result<Setup> {
         bundle,
         plan,
         key,
+        partitions: 0,
     })
 }
 
 /// Asks Kafka for the topic until it answers; `None` when the process stops first.
-fn wait_for_topic(config: &Config, stop: &Stop) -> Result<Option<TopicFacts>> {
+fn wait_for_topic(config: &Config, part: &Part, stop: &Stop) -> Result<Option<TopicFacts>> {
     while !stop.is_requested() {
+        part.tick();
         match facts(&config.kafka.brokers, &config.stream.topic, ASK_KAFKA) {
             Ok(topic) => return Ok(Some(topic)),
             Err(problem @ (KafkaError::Away { .. } | KafkaError::NoTopic { .. })) => {
@@ -145,7 +148,7 @@ fn wait_for_topic(config: &Config, stop: &Stop) -> Result<Option<TopicFacts>> {
 }
 
 /// Binds the stream's number to its topic in the database, once that answers.
-fn bind(setup: &Setup, topic: TopicFacts, stop: &Stop) -> Result<()> {
+fn bind(setup: &Setup, topic: TopicFacts, part: &Part, stop: &Stop) -> Result<()> {
     let binding = Binding {
         topic_id: topic.topic_id.unwrap_or_default(),
         cluster_id: topic.cluster_id,
@@ -154,6 +157,7 @@ fn bind(setup: &Setup, topic: TopicFacts, stop: &Stop) -> Result<()> {
     };
     let runtime = single_threaded()?;
     while !stop.is_requested() {
+        part.tick();
         let work = async {
             let name = "vigie start";
             let mut store = Store::connect(&setup.config, &setup.bundle.schema, name).await?;
@@ -194,7 +198,7 @@ fn run_lane(
         )?;
         let mut lane = Lane {
             number,
-            source: Source::new(consumer, &config.stream, stop.clone()),
+            source: Source::new(consumer, &setup, stop.clone()),
             engine: engine(&setup, model, &policy)?,
             store,
             versions: Versions {

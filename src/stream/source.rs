@@ -4,11 +4,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use super::LaneError;
 use super::ownership::Ownership;
 use super::stop::Stop;
 use super::watch::Watch;
-use crate::config::StreamConfig;
+use super::{LaneError, Setup};
 use crate::engine::batch::Records;
 use crate::kafka::consumer::{Change, Consumer, Polled};
 
@@ -37,12 +36,15 @@ pub struct Source {
     batch_wait: Duration,
     /// Partitions that were revoked and whose histories still stand.
     gone: Vec<i32>,
+    /// How many partitions the stream is bound to.
+    partitions: i32,
     stop: Stop,
 }
 
 impl Source {
     /// A source that owns nothing yet.
-    pub fn new(consumer: Consumer, config: &StreamConfig, stop: Stop) -> Self {
+    pub fn new(consumer: Consumer, setup: &Setup, stop: Stop) -> Self {
+        let config = &setup.config.stream;
         Self {
             consumer,
             ownership: Ownership::new(config.dead_letter_limit),
@@ -50,6 +52,7 @@ impl Source {
             batch_rows: config.batch_rows,
             batch_wait: config.batch_wait,
             gone: Vec::new(),
+            partitions: setup.partitions,
             stop,
         }
     }
@@ -101,8 +104,9 @@ impl Source {
             match change {
                 Change::Assigned(partitions) => {
                     tracing::info!(?partitions, "the group assigns partitions");
-                    self.ownership.assigned(&partitions);
                     self.consumer.acknowledge()?;
+                    self.refuse_added(&partitions)?;
+                    self.ownership.assigned(&partitions);
                 }
                 Change::Revoked(partitions) => {
                     tracing::info!(?partitions, "the group revokes partitions");
@@ -114,6 +118,21 @@ impl Source {
             }
         }
         Ok(changed)
+    }
+
+    /// With more partitions than before, accounts would move between histories.
+    fn refuse_added(&self, partitions: &[i32]) -> Result<(), LaneError> {
+        match partitions
+            .iter()
+            .find(|partition| **partition >= self.partitions)
+        {
+            None => Ok(()),
+            Some(added) => Err(LaneError::Refused(format!(
+                "the topic has a partition {added} now, but the stream was bound to {} partitions: \
+                 accounts would move between histories; use another stream.id",
+                self.partitions
+            ))),
+        }
     }
 
     /// Partitions that are no longer this lane's since the last call.
