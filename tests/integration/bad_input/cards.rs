@@ -177,9 +177,9 @@ async fn dump(client: &Client, table: &str) -> String {
     client.query_one(&query, &[]).await.unwrap().get(0)
 }
 
-/// Digits written as escapes stand as digits.
+/// Digits written as escapes stand as digits; a row as text has its backslashes doubled.
 fn unescaped(text: &str) -> String {
-    let mut plain = text.to_owned();
+    let mut plain = text.replace("\\\\", "\\");
     for digit in 0..10 {
         plain = plain.replace(&format!("\\u003{digit}"), &digit.to_string());
     }
