@@ -1,5 +1,6 @@
 //! The batch's transaction.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -130,15 +131,18 @@ impl Store {
         Err(StoreError::Refused(text.into()))
     }
 
-    /// Makes the partitions of days that this lane has not seen, before the transaction.
+    /// Makes the partitions of days that this lane has not seen, before the transaction: whole
+    /// weeks, since every new partition has each session look at all of them again.
     async fn ensure_days(&mut self, days: &[i32]) -> Result<(), StoreError> {
-        let mut new: Vec<i32> = days.to_vec();
-        new.retain(|day| !self.days.contains(day));
+        let new: BTreeSet<i32> = days
+            .iter()
+            .copied()
+            .filter(|day| !self.days.contains(day))
+            .flat_map(week_of)
+            .collect();
         if new.is_empty() {
             return Ok(());
         }
-        new.sort_unstable();
-        new.dedup();
         let wanted: Vec<Day> = new.iter().copied().map(Day).collect();
         let patience = self.patience();
         let client = &self.session().await?.client;
@@ -174,6 +178,12 @@ impl Store {
             None => unreachable!("the session was opened a line above"),
         }
     }
+}
+
+/// The days from Monday to Sunday around `day`; 1970-01-01 was a Thursday.
+fn week_of(day: i32) -> std::ops::Range<i32> {
+    let monday = day - (day + 3).rem_euclid(7);
+    monday..monday + 7
 }
 
 /// One batch on its way into one session.
@@ -293,4 +303,18 @@ pub(super) async fn copy(
         sink.finish().await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::week_of;
+
+    #[test]
+    fn a_week_begins_on_monday_and_holds_its_day() {
+        // 2026-11-16 was a Monday.
+        for day in 20_773..20_780 {
+            assert_eq!(week_of(day), 20_773..20_780);
+        }
+        assert_eq!(week_of(-1), -3..4);
+    }
 }
