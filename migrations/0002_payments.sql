@@ -1,4 +1,4 @@
--- Scored payments and labels, a partition per business day.
+-- Scored payments, a partition per business day, and labels, one per month.
 -- Locks: nothing that exists; only new tables. What makes a day locks no reader and no writer (see ensure_days).
 
 -- The key is led by time so that inserts are not scattered over the index.
@@ -55,30 +55,38 @@ CREATE TABLE labels (
     PRIMARY KEY (event_time, trans_num, account, event_day, stream, source)
 ) PARTITION BY RANGE (event_day);
 
--- Makes the partitions of these days. Several lanes may call it at once: who comes second waits and finds them made.
+-- Makes the partitions that these days lie in: a day of payments, a month of labels, which are small and would cost
+-- more in tables than in rows. Several lanes may call it at once: who comes second waits and finds them made.
 -- LIKE and ATTACH, because CREATE ... PARTITION OF locks the parent against readers and writers, and two lanes in
--- mid-batch would deadlock. Its owner is the migrator: the writer can make days and nothing else.
+-- mid-batch would deadlock. Its owner is the migrator: the writer can make partitions and nothing else.
 CREATE FUNCTION ensure_days(days date[]) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
-    parent text;
-    child  text;
-    day    date;
+    wanted record;
     made   integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('vigie days in ' || current_schema, 0));
-    FOREACH day IN ARRAY days LOOP
-        FOREACH parent IN ARRAY ARRAY['payments_scored', 'labels'] LOOP
-            child := parent || to_char(day, '_YYYYMMDD');
-            CONTINUE WHEN EXISTS (
-                SELECT FROM pg_class
-                WHERE relname = child AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema)
-            );
-            EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING INDEXES INCLUDING STORAGE)', child, parent);
-            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, child, day, day + 1);
-            made := made + 1;
-        END LOOP;
+    FOR wanted IN
+        SELECT DISTINCT parent, parent || suffix AS child, first, last
+        FROM unnest(days) AS day,
+             LATERAL date_trunc('month', day::timestamp) AS month,
+             LATERAL (VALUES
+                 ('payments_scored', to_char(day, '_YYYYMMDD'), day, day + 1),
+                 ('labels', to_char(day, '_YYYYMM'), month::date, (month + INTERVAL '1 month')::date)
+             ) AS p (parent, suffix, first, last)
+        ORDER BY child
+    LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_class
+            WHERE relname = wanted.child
+              AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema)
+        );
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING INDEXES INCLUDING STORAGE)',
+                       wanted.child, wanted.parent);
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                       wanted.parent, wanted.child, wanted.first, wanted.last);
+        made := made + 1;
     END LOOP;
     RETURN made;
 END

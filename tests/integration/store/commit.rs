@@ -337,7 +337,7 @@ async fn a_day_that_retention_removed_is_made_again() {
         .unwrap();
     owner(&config)
         .await
-        .batch_execute("DROP TABLE payments_scored_20260301; DROP TABLE labels_20260301")
+        .batch_execute("DROP TABLE payments_scored_20260301; DROP TABLE labels_202603")
         .await
         .unwrap();
     let (batch, _) = commit(1);
