@@ -288,17 +288,15 @@ fn make_topic_of_small_records(topic: &str) {
 fn a_rate_is_kept() {
     let place = Place::new("rate");
     let began = Instant::now();
-    says(
-        &place.replay(&["--rate", "400", "--limit", "20000"]),
-        0,
-        &[],
-    );
+    says(&place.replay(&["--rate", "400", "--limit", "1000"]), 0, &[]);
     // The last of 1,000 is due 999 intervals after the first.
     assert!(began.elapsed() >= Duration::from_micros(2_497_500));
     let mut stamps: Vec<i64> = place.content().iter().map(|sent| sent.timestamp).collect();
     stamps.sort_unstable();
     let span = stamps[stamps.len() - 1] - stamps[0];
-    assert!((2_400..4_000).contains(&span), "{span} ms");
+    // Never faster; how much slower is up to the machine.
+    assert_eq!(stamps.len(), 1_000);
+    assert!(span >= 2_400, "{span} ms");
 }
 
 #[test]
