@@ -4,15 +4,16 @@ use super::{
     PROMPT, all_scored, assert_all_stored_once, assert_like_a_clean_pass, ended_well, payments,
 };
 use crate::support::eventually_within;
-use crate::support::topic::{End, send_transactions};
+use crate::support::topic::{self, End, send_transactions};
 use crate::support::vigie::{LONG, Place, consumed, totals};
 
 #[tokio::test]
 async fn what_one_process_leaves_behind_another_takes_up_and_every_payment_is_stored_once() {
-    const COUNT: usize = 24_000;
+    const COUNT: usize = 32_000;
     let place = Place::new("members", 8).await;
     let client = place.look().await;
-    place.send(&payments(0, COUNT, 8)).await;
+    // Some at each step, so that a fast machine is not through before anything happens.
+    place.send(&payments(0, 8_000, 8)).await;
     let settings = [("VIGIE_STREAM__BATCH_ROWS", "100")];
     let scored_more = |than: i64| {
         let client = &client;
@@ -30,13 +31,19 @@ async fn what_one_process_leaves_behind_another_takes_up_and_every_payment_is_st
     killed
         .until_it_says("reading partitions from offsets")
         .await;
+    place.send(&payments(8_000, 8_000, 8)).await;
     let second = scored_more(first).await;
     let status = asked.stopped(PROMPT).await;
     assert_eq!(status.code(), Some(0), "{}", asked.said());
+    let sending = tokio::spawn({
+        let topic = place.topic.clone();
+        async move { topic::send(&topic, &payments(16_000, 16_000, 8)).await }
+    });
     let third = scored_more(second).await;
     assert!(third < COUNT as i64, "it was over before anything happened");
     killed.kill();
     let mut last = place.run(&settings);
+    sending.await.unwrap();
     assert_eq!(
         consumed(&client, COUNT as i64).await,
         all_scored(COUNT as i64)
