@@ -62,21 +62,20 @@ async fn commits_cut_before_or_after_the_server_heard_of_them_lose_and_double_no
     let way = way_to_database(&place);
     let mut vigie = run_through(&place, &way);
     let moved = settled(&vigie, &client).await;
-    place.send(&payments(0, COUNT, 8)).await;
     for round in 0..10 {
         way.cut_next_commit(match round % 2 {
             0 => Commit::Unheard,
             _ => Commit::Unanswered,
         });
+        // At each round some, so that there is a commit to cut however fast the machine is.
+        place
+            .send(&payments(round * COUNT / 10, COUNT / 10, 8))
+            .await;
         eventually_within(LONG, "a commit is cut", || async {
             (way.commits_cut() > round).then_some(())
         })
         .await;
     }
-    assert!(
-        totals(&client).await.scored < COUNT as i64,
-        "it was over before all cuts were made"
-    );
     assert_eq!(
         consumed(&client, COUNT as i64).await,
         all_scored(COUNT as i64)
@@ -96,9 +95,10 @@ async fn a_database_that_stalls_is_waited_for_in_the_group_and_in_bounded_memory
     let way = way_to_database(&place);
     let mut vigie = run_through(&place, &way);
     let moved = settled(&vigie, &client).await;
-    place.send(&payments(0, COUNT, 8)).await;
+    place.send(&payments(0, COUNT / 6, 8)).await;
     consumed(&client, 1).await;
     way.set(Way::Stalled);
+    place.send(&payments(COUNT / 6, COUNT - COUNT / 6, 8)).await;
     // Longer than the group waits for a member that says nothing (6 s).
     let stalled = Instant::now();
     eventually_within(LONG, "ten seconds have passed", || async {
@@ -164,12 +164,15 @@ async fn a_process_stops_when_asked_to_while_the_database_is_away_and_loses_noth
     let place = Place::new("stop", 8).await;
     let client = place.look().await;
     let way = way_to_database(&place);
-    place.send(&payments(0, COUNT, 8)).await;
-    for away in [Way::Stalled, Way::Cut] {
+    for (round, away) in [Way::Stalled, Way::Cut].into_iter().enumerate() {
         let before = totals(&client).await.consumed;
+        let first = round * COUNT / 2;
+        place.send(&payments(first, COUNT / 4, 8)).await;
         let mut vigie = run_through(&place, &way);
         consumed(&client, before + 1).await;
         way.set(away);
+        // There is something in hand, however fast the machine is.
+        place.send(&payments(first + COUNT / 4, COUNT / 4, 8)).await;
         if away == Way::Cut {
             vigie.until_it_says("waiting for the database").await;
         }
