@@ -13,10 +13,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::tz::TimeZone;
 use vigie::bundle::Bundle;
-use vigie::config::{Config, EventsConfig, KeyCheck};
-use vigie::engine::batch::Micros;
+use vigie::config::{Config, KeyCheck};
 use vigie::engine::decode::Rules;
 use vigie::engine::token::TokenKey;
 use vigie::kafka::producer::Compression;
@@ -139,7 +137,8 @@ fn plan(arguments: Replay) -> anyhow::Result<Plan> {
     Ok(Plan {
         file: arguments.file,
         schema: bundle.schema,
-        rules: rules(&config.events)?,
+        // What Vigie will hold against a payment is held against it before it is sent.
+        rules: Rules::new(&config.events, KeyCheck::Account)?,
         topic: arguments.topic.unwrap_or(config.stream.topic),
         brokers: arguments.brokers.unwrap_or(config.kafka.brokers),
         partitions: arguments.partitions,
@@ -153,21 +152,6 @@ fn plan(arguments: Replay) -> anyhow::Result<Plan> {
             Packing::Lz4 => Compression::Lz4,
         },
         patience: Duration::from_secs(arguments.give_up_after),
-    })
-}
-
-/// What Vigie will hold against a payment, so that it is held against it before it is sent.
-fn rules(events: &EventsConfig) -> anyhow::Result<Rules> {
-    let zone = TimeZone::get(&events.business_zone).context("events.business_zone")?;
-    let first_day = events
-        .first_day
-        .to_zoned(zone.clone())
-        .context("events.first_day")?;
-    Ok(Rules {
-        key_check: KeyCheck::Account,
-        first_day: first_day.timestamp().as_microsecond(),
-        max_ahead: Micros::try_from(events.max_ahead.as_micros()).context("events.max_ahead")?,
-        business_zone: zone,
     })
 }
 

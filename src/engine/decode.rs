@@ -20,7 +20,7 @@ use super::batch::{DeadLetter, Events, Micros, Reason, Records};
 use super::mask;
 use super::token::TokenKey;
 use crate::bundle::{Kind, Schema};
-use crate::config::KeyCheck;
+use crate::config::{ConfigError, EventsConfig, KeyCheck};
 
 /// Largest payload, in bytes.
 const PAYLOAD_BYTES: usize = 1 << 20;
@@ -46,6 +46,31 @@ pub struct Rules {
     pub max_ahead: Micros,
     /// The zone whose midnight separates business days.
     pub business_zone: TimeZone,
+}
+
+impl Rules {
+    /// The rules that the settings ask for.
+    ///
+    /// # Errors
+    /// When the zone is unknown or the first day is beyond the calendar.
+    pub fn new(events: &EventsConfig, key_check: KeyCheck) -> Result<Self, ConfigError> {
+        let wrong = |setting, error: jiff::Error| ConfigError::Wrong {
+            setting,
+            problem: error.to_string(),
+        };
+        let zone = TimeZone::get(&events.business_zone)
+            .map_err(|error| wrong("events.business_zone", error))?;
+        let first_day = events
+            .first_day
+            .to_zoned(zone.clone())
+            .map_err(|error| wrong("events.first_day", error))?;
+        Ok(Self {
+            key_check,
+            first_day: first_day.timestamp().as_microsecond(),
+            max_ahead: Micros::try_from(events.max_ahead.as_micros()).unwrap_or(Micros::MAX),
+            business_zone: zone,
+        })
+    }
 }
 
 impl Decoder {

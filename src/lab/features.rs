@@ -108,19 +108,7 @@ fn preparation(config: &Config, bundle: &Bundle, partitions: u32) -> Result<Prep
         true => "tokens of an offline pass are never written",
         false => config.tokens.key.reveal(),
     };
-    let zone =
-        jiff::tz::TimeZone::get(&config.events.business_zone).context("events.business_zone")?;
-    let first_day = config
-        .events
-        .first_day
-        .to_zoned(zone.clone())
-        .context("events.first_day")?;
-    let rules = Rules {
-        key_check: KeyCheck::Off,
-        first_day: first_day.timestamp().as_microsecond(),
-        max_ahead: 0,
-        business_zone: zone,
-    };
+    let rules = Rules::new(&config.events, KeyCheck::Off)?;
     let decoder = Decoder::new(bundle.schema.clone(), TokenKey::new(secret)?, rules);
     let lateness = config.events.lateness.as_micros() as Micros;
     let mut preparation = Preparation::new(decoder, Plan::new(bundle, lateness));

@@ -139,6 +139,25 @@ pub async fn reconcile(config: &Config, request: &Reconcile) -> anyhow::Result<R
     })
 }
 
+impl Check {
+    /// Compares by a query about one stream; each row it gives is a difference.
+    async fn of_stream(
+        snapshot: &Transaction<'_>,
+        stream: i16,
+        name: &'static str,
+        query: &str,
+        summary: String,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let (differences, examples) = differences(snapshot, query, &[&stream]).await?;
+        Ok(Self {
+            name,
+            summary,
+            differences,
+            examples,
+        })
+    }
+}
+
 /// How many rows `query` gives, each a text, and the first few of them.
 async fn differences(
     snapshot: &Transaction<'_>,

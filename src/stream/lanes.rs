@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use jiff::tz::TimeZone;
 
 use super::source::Source;
 use super::store::{Binding, Store, StoreError, Versions};
@@ -239,20 +238,8 @@ async fn connect(setup: &Setup, number: usize, stop: &Stop) -> Result<Option<Sto
 
 fn engine(setup: &Setup, model: OnnxModel, policy: &Policy) -> Result<Engine, LaneError> {
     let config = &setup.config;
-    let wrong = |setting: &str| LaneError::Refused(format!("{setting}: not usable"));
-    let zone =
-        TimeZone::get(&config.events.business_zone).map_err(|_| wrong("events.business_zone"))?;
-    let first_day = config
-        .events
-        .first_day
-        .to_zoned(zone.clone())
-        .map_err(|_| wrong("events.first_day"))?;
-    let rules = Rules {
-        key_check: config.stream.key_check,
-        first_day: first_day.timestamp().as_microsecond(),
-        max_ahead: config.events.max_ahead.as_micros() as Micros,
-        business_zone: zone,
-    };
+    let rules = Rules::new(&config.events, config.stream.key_check)
+        .map_err(|error| LaneError::Refused(error.to_string()))?;
     let decoder = Decoder::new(setup.bundle.schema.clone(), setup.key.clone(), rules);
     let preparation = Preparation::new(decoder, setup.plan.clone());
     Ok(Engine::new(preparation, model, policy.clone()))

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Error, Transaction};
 
-use super::{Check, differences};
+use super::Check;
 
 /// Every offset that was passed is counted in exactly one way.
 const OFFSETS: &str = "\
@@ -87,13 +87,7 @@ pub(super) async fn checks(
     let (alerts, pending) = (figure(6)?, figure(7)?);
     let mut checks = Vec::new();
     let mut check = async |name, query: &str, summary: String| -> Result<(), Error> {
-        let (differences, examples) = differences(snapshot, query, &[&stream]).await?;
-        checks.push(Check {
-            name,
-            summary,
-            differences,
-            examples,
-        });
+        checks.push(Check::of_stream(snapshot, stream, name, query, summary).await?);
         Ok(())
     };
     let sum = format!(

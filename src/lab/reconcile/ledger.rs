@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::Transaction;
 
-use super::{Check, differences};
+use super::Check;
 
 const CHUNK: usize = 1 << 20;
 
@@ -110,13 +110,7 @@ pub(super) async fn checks(
             format!("{total} minor units over {accounts} accounts, equal per account"),
         ),
     ] {
-        let (differences, examples) = differences(snapshot, query, &[&stream]).await?;
-        checks.push(Check {
-            name,
-            summary,
-            differences,
-            examples,
-        });
+        checks.push(Check::of_stream(snapshot, stream, name, query, summary).await?);
     }
     Ok(checks)
 }

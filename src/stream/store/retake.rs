@@ -1,12 +1,11 @@
 //! Taking partitions again after an outage, as long as they are still this lane's: their
 //! histories need no rebuilding then.
 
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::error::{Outage, StoreError};
 use super::session::Session;
-use super::take::{ATTEMPTS, END_WITHIN_MS, GRACE, LOCK, Taken, read};
+use super::take::{ATTEMPTS, END_WITHIN_MS, Taken, lock, read};
 use super::{Store, answered};
 
 /// What a lane believes of a partition that it owns.
@@ -78,18 +77,9 @@ async fn try_retake(
     epochs: &[i64],
 ) -> Result<Option<Vec<Taken>>, tokio_postgres::Error> {
     let (pid, started) = (session.pid, session.started);
-    let transaction = session.client.transaction().await?;
-    transaction
-        .batch_execute(&format!("SET LOCAL lock_timeout = '{GRACE}'"))
-        .await?;
-    match transaction.query(LOCK, &[&stream, &partitions]).await {
-        Ok(_) => {}
-        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-            transaction.rollback().await?;
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    }
+    let Some((transaction, _)) = lock(session, stream, partitions, None).await? else {
+        return Ok(None);
+    };
     let rows = transaction
         .query(RETAKE, &[&stream, &partitions, &epochs, &pid, &started])
         .await?;

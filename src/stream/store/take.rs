@@ -1,7 +1,7 @@
 //! Taking partitions, from an owner that may still believe in itself.
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, Transaction};
 
 use crate::database::Moment;
 use crate::engine::batch::Micros;
@@ -11,7 +11,7 @@ use super::session::Session;
 use super::{Store, answered};
 
 /// How long the owner may finish what it is writing, and how long its session may take to end.
-pub(super) const GRACE: &str = "2s";
+const GRACE: &str = "2s";
 pub(super) const END_WITHIN_MS: i64 = 2_000;
 pub(super) const ATTEMPTS: usize = 5;
 
@@ -41,7 +41,7 @@ const BEGIN: &str = "\
     ON CONFLICT DO NOTHING RETURNING partition";
 
 /// Locked in one order by everybody, so that two lanes never wait for each other in a ring.
-pub(super) const LOCK: &str = "\
+const LOCK: &str = "\
     SELECT partition FROM stream_offsets WHERE stream = $1 AND partition = ANY($2) \
     ORDER BY partition FOR UPDATE";
 
@@ -112,6 +112,43 @@ impl Store {
     }
 }
 
+/// A transaction that has locked these rows, and which of them it made: those that were not
+/// there, when `beginnings` says where they begin. `None` when a row stayed locked.
+pub(super) async fn lock<'a>(
+    session: &'a mut Session,
+    stream: i16,
+    partitions: &[i32],
+    beginnings: Option<&[i64]>,
+) -> Result<Option<(Transaction<'a>, Vec<i32>)>, tokio_postgres::Error> {
+    let transaction = session.client.transaction().await?;
+    transaction
+        .batch_execute(&format!("SET LOCAL lock_timeout = '{GRACE}'"))
+        .await?;
+    let work = async {
+        let made = match beginnings {
+            Some(beginnings) => {
+                transaction
+                    .query(BEGIN, &[&stream, &partitions, &beginnings])
+                    .await?
+            }
+            None => Vec::new(),
+        };
+        transaction.query(LOCK, &[&stream, &partitions]).await?;
+        Ok(made.iter().map(|row| row.get(0)).collect())
+    };
+    match work.await {
+        Ok(made) => Ok(Some((transaction, made))),
+        Err(error) => {
+            let error: tokio_postgres::Error = error;
+            if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                return Err(error);
+            }
+            transaction.rollback().await?;
+            Ok(None)
+        }
+    }
+}
+
 /// `None` when a row stayed locked.
 async fn try_take(
     session: &mut Session,
@@ -120,27 +157,9 @@ async fn try_take(
     beginnings: &[i64],
 ) -> Result<Option<Vec<Taken>>, tokio_postgres::Error> {
     let (pid, started) = (session.pid, session.started);
-    let transaction = session.client.transaction().await?;
-    transaction
-        .batch_execute(&format!("SET LOCAL lock_timeout = '{GRACE}'"))
-        .await?;
-    let begun = transaction
-        .query(BEGIN, &[&stream, &partitions, &beginnings])
-        .await;
-    let locked = match begun {
-        Ok(rows) => transaction
-            .query(LOCK, &[&stream, &partitions])
-            .await
-            .map(|_| rows),
-        Err(error) => Err(error),
-    };
-    let new: Vec<i32> = match locked {
-        Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
-        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-            transaction.rollback().await?;
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
+    let locked = lock(session, stream, partitions, Some(beginnings)).await?;
+    let Some((transaction, new)) = locked else {
+        return Ok(None);
     };
     let rows = transaction
         .query(TAKE, &[&stream, &partitions, &pid, &started])
