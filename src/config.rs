@@ -3,22 +3,35 @@
 //! `config.default.toml` is the reference: it lists every key with its default, and a key that
 //! it does not list is refused.
 
+mod database;
+mod desk;
 mod layers;
+mod process;
+mod stream;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 use layers::{
-    TextVariables, duration, invalid, keys_of, number, read_secret, read_toml,
-    refuse_misspelt_variables, refuse_unknown,
+    TextVariables, invalid, keys_of, read_secret, read_toml, refuse_misspelt_variables,
+    refuse_unknown,
 };
 
+pub use database::{DatabaseConfig, DatabaseTls, DeskConfig, MigrateConfig};
+pub use desk::{
+    CanaryConfig, GroupBy, IncidentsConfig, MailConfig, MailTls, ReportConfig, SlackConfig,
+    WebhookConfig,
+};
 pub use layers::variable_of;
+pub use process::{HttpConfig, LogConfig, LogFormat};
+pub use stream::{
+    EventsConfig, KafkaConfig, KafkaSecurity, KeyCheck, ModelConfig, OutputConfig, SaslMechanism,
+    StorageConfig, StreamConfig, TokensConfig,
+};
 
 /// The commented reference of all settings.
 pub const DEFAULTS: &str = include_str!("config.default.toml");
@@ -36,6 +49,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// `[migrate]`
     pub migrate: MigrateConfig,
+    /// `[desk]`
+    pub desk: DeskConfig,
     /// `[tokens]`
     pub tokens: TokensConfig,
     /// `[events]`
@@ -44,208 +59,24 @@ pub struct Config {
     pub storage: StorageConfig,
     /// `[model]`
     pub model: ModelConfig,
+    /// `[output]`
+    pub output: OutputConfig,
+    /// `[incidents]`
+    pub incidents: IncidentsConfig,
     /// `[mail]`
     pub mail: MailConfig,
+    /// `[slack]`
+    pub slack: SlackConfig,
+    /// `[webhook]`
+    pub webhook: WebhookConfig,
+    /// `[canary]`
+    pub canary: CanaryConfig,
+    /// `[report]`
+    pub report: ReportConfig,
     /// `[http]`
     pub http: HttpConfig,
     /// `[log]`
     pub log: LogConfig,
-}
-
-/// What is read and how it is cut into batches.
-#[derive(Debug, Clone, Deserialize)]
-pub struct StreamConfig {
-    /// `VIGIE_STREAM__TOPIC`
-    pub topic: String,
-    /// `VIGIE_STREAM__GROUP`
-    pub group: String,
-    /// `VIGIE_STREAM__ID`
-    #[serde(deserialize_with = "number")]
-    pub id: i16,
-    /// `VIGIE_STREAM__BUNDLE`
-    pub bundle: PathBuf,
-    /// `VIGIE_STREAM__LANES`
-    #[serde(deserialize_with = "number")]
-    pub lanes: usize,
-    /// `VIGIE_STREAM__BATCH_ROWS`
-    #[serde(deserialize_with = "number")]
-    pub batch_rows: usize,
-    /// `VIGIE_STREAM__BATCH_WAIT`
-    #[serde(deserialize_with = "duration")]
-    pub batch_wait: Duration,
-    /// `VIGIE_STREAM__KEY_CHECK`
-    pub key_check: KeyCheck,
-    /// `VIGIE_STREAM__DEAD_LETTER_LIMIT`
-    #[serde(deserialize_with = "number")]
-    pub dead_letter_limit: u32,
-}
-
-/// Whether a record's key must be its account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyCheck {
-    /// A record with another key is a dead letter.
-    Account,
-    /// Keys are not looked at.
-    Off,
-}
-
-/// The broker and the consumer's limits.
-#[derive(Debug, Clone, Deserialize)]
-pub struct KafkaConfig {
-    /// `VIGIE_KAFKA__BROKERS`
-    pub brokers: String,
-    /// `VIGIE_KAFKA__QUEUE_BUDGET_KIB`
-    #[serde(deserialize_with = "number")]
-    pub queue_budget_kib: usize,
-    /// `VIGIE_KAFKA__SESSION_TIMEOUT`
-    #[serde(deserialize_with = "duration")]
-    pub session_timeout: Duration,
-}
-
-/// The database as the processor sees it.
-#[derive(Debug, Clone, Deserialize)]
-pub struct DatabaseConfig {
-    /// `VIGIE_DATABASE__HOST`
-    pub host: String,
-    /// `VIGIE_DATABASE__PORT`
-    #[serde(deserialize_with = "number")]
-    pub port: u16,
-    /// `VIGIE_DATABASE__NAME`
-    pub name: String,
-    /// `VIGIE_DATABASE__USER`
-    pub user: String,
-    /// `VIGIE_DATABASE__PASSWORD`
-    pub password: Secret,
-    /// `VIGIE_DATABASE__PASSWORD_FILE`
-    pub password_file: PathBuf,
-    /// `VIGIE_DATABASE__SCHEMA`
-    pub schema: String,
-    /// `VIGIE_DATABASE__STATEMENT_TIMEOUT`
-    #[serde(deserialize_with = "duration")]
-    pub statement_timeout: Duration,
-}
-
-/// The schema's owner.
-#[derive(Debug, Clone, Deserialize)]
-pub struct MigrateConfig {
-    /// `VIGIE_MIGRATE__USER`
-    pub user: String,
-    /// `VIGIE_MIGRATE__PASSWORD`
-    pub password: Secret,
-    /// `VIGIE_MIGRATE__PASSWORD_FILE`
-    pub password_file: PathBuf,
-}
-
-/// The key of the card-number tokens.
-#[derive(Debug, Clone, Deserialize)]
-pub struct TokensConfig {
-    /// `VIGIE_TOKENS__KEY`
-    pub key: Secret,
-    /// `VIGIE_TOKENS__KEY_FILE`
-    pub key_file: PathBuf,
-}
-
-/// What event times are accepted.
-#[derive(Debug, Clone, Deserialize)]
-pub struct EventsConfig {
-    /// `VIGIE_EVENTS__BUSINESS_ZONE`
-    pub business_zone: String,
-    /// `VIGIE_EVENTS__FIRST_DAY`
-    pub first_day: jiff::civil::Date,
-    /// `VIGIE_EVENTS__MAX_AHEAD`
-    #[serde(deserialize_with = "duration")]
-    pub max_ahead: Duration,
-    /// `VIGIE_EVENTS__LATENESS`
-    #[serde(deserialize_with = "duration")]
-    pub lateness: Duration,
-}
-
-/// How long payments are kept.
-#[derive(Debug, Clone, Deserialize)]
-pub struct StorageConfig {
-    /// `VIGIE_STORAGE__RETENTION_DAYS`
-    #[serde(deserialize_with = "number")]
-    pub retention_days: u32,
-}
-
-/// Where the model's run time is.
-#[derive(Debug, Clone, Deserialize)]
-pub struct ModelConfig {
-    /// `VIGIE_MODEL__ONNXRUNTIME`
-    pub onnxruntime: PathBuf,
-}
-
-/// How on-call is reached.
-#[derive(Debug, Clone, Deserialize)]
-pub struct MailConfig {
-    /// `VIGIE_MAIL__HOST`
-    pub host: String,
-    /// `VIGIE_MAIL__PORT`
-    #[serde(deserialize_with = "number")]
-    pub port: u16,
-    /// `VIGIE_MAIL__TLS`
-    pub tls: MailTls,
-    /// `VIGIE_MAIL__CA_FILE`
-    pub ca_file: PathBuf,
-    /// `VIGIE_MAIL__USER`
-    pub user: String,
-    /// `VIGIE_MAIL__PASSWORD`
-    pub password: Secret,
-    /// `VIGIE_MAIL__PASSWORD_FILE`
-    pub password_file: PathBuf,
-    /// `VIGIE_MAIL__FROM`
-    pub from: String,
-    /// `VIGIE_MAIL__TO`
-    pub to: String,
-    /// `VIGIE_MAIL__EVERY`
-    #[serde(deserialize_with = "duration")]
-    pub every: Duration,
-    /// `VIGIE_MAIL__TIMEOUT`
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Duration,
-}
-
-/// How the connection to the mail server is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MailTls {
-    /// In the clear first, then upgraded; refused when the server cannot.
-    Starttls,
-    /// Encrypted from the first byte.
-    Tls,
-    /// In the clear.
-    Plain,
-}
-
-/// Health and metrics pages.
-#[derive(Debug, Clone, Deserialize)]
-pub struct HttpConfig {
-    /// `VIGIE_HTTP__LISTEN`
-    pub listen: String,
-    /// `VIGIE_HTTP__METRICS_TOKEN`
-    pub metrics_token: Secret,
-    /// `VIGIE_HTTP__METRICS_TOKEN_FILE`
-    pub metrics_token_file: PathBuf,
-}
-
-/// What is logged and how.
-#[derive(Debug, Clone, Deserialize)]
-pub struct LogConfig {
-    /// `VIGIE_LOG__FILTER`
-    pub filter: String,
-    /// `VIGIE_LOG__FORMAT`
-    pub format: LogFormat,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
 }
 
 /// A secret: never printed.
@@ -371,32 +202,54 @@ impl Config {
         Ok(config)
     }
 
+    /// Every secret may stand in a file of its own, which wins.
     fn read_secrets(&mut self) -> Result<(), ConfigError> {
-        read_secret(
-            "database.password_file",
-            &self.database.password_file,
-            &mut self.database.password,
-        )?;
-        read_secret(
-            "migrate.password_file",
-            &self.migrate.password_file,
-            &mut self.migrate.password,
-        )?;
-        read_secret(
-            "tokens.key_file",
-            &self.tokens.key_file,
-            &mut self.tokens.key,
-        )?;
-        read_secret(
-            "mail.password_file",
-            &self.mail.password_file,
-            &mut self.mail.password,
-        )?;
-        read_secret(
-            "http.metrics_token_file",
-            &self.http.metrics_token_file,
-            &mut self.http.metrics_token,
-        )
+        let (kafka, database, migrate) = (&mut self.kafka, &mut self.database, &mut self.migrate);
+        let (desk, tokens, mail) = (&mut self.desk, &mut self.tokens, &mut self.mail);
+        let (slack, webhook, http) = (&mut self.slack, &mut self.webhook, &mut self.http);
+        for (setting, file, secret) in [
+            (
+                "kafka.password_file",
+                &kafka.password_file,
+                &mut kafka.password,
+            ),
+            (
+                "database.password_file",
+                &database.password_file,
+                &mut database.password,
+            ),
+            (
+                "migrate.password_file",
+                &migrate.password_file,
+                &mut migrate.password,
+            ),
+            (
+                "desk.password_file",
+                &desk.password_file,
+                &mut desk.password,
+            ),
+            ("tokens.key_file", &tokens.key_file, &mut tokens.key),
+            (
+                "mail.password_file",
+                &mail.password_file,
+                &mut mail.password,
+            ),
+            ("slack.url_file", &slack.url_file, &mut slack.url),
+            ("webhook.url_file", &webhook.url_file, &mut webhook.url),
+            (
+                "webhook.secret_file",
+                &webhook.secret_file,
+                &mut webhook.secret,
+            ),
+            (
+                "http.metrics_token_file",
+                &http.metrics_token_file,
+                &mut http.metrics_token,
+            ),
+        ] {
+            read_secret(setting, file, secret)?;
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -431,7 +284,9 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
+    use super::layers::number;
     use super::*;
 
     #[test]

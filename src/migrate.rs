@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
         "messages",
         include_str!("../migrations/0010_messages.sql"),
     ),
+    Migration::new(11, "origin", include_str!("../migrations/0011_origin.sql")),
 ];
 
 /// Made by `scripts/roles.sql`, once per cluster; the migrations grant to them by name.

@@ -200,3 +200,15 @@ where
         _ => Err(wrong(&"another kind of value")),
     }
 }
+
+/// A number that may have a fraction, or the text of one; never an infinity or NaN.
+pub(super) fn fraction<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let found = match <Value as Deserialize>::deserialize(deserializer)? {
+        Value::Num(_, num) => num.to_f64().or_else(|| num.to_i128().map(|n| n as f64)),
+        Value::String(_, text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    found
+        .filter(|number: &f64| number.is_finite())
+        .ok_or_else(|| serde::de::Error::custom("expected a number such as 0.25"))
+}

@@ -148,7 +148,7 @@ impl Notifier<'_> {
         }
         // Until the attempt is over at the latest, nobody else may begin another.
         let hold = self.config.mail.timeout + MARGIN;
-        let claim = outbox::claim(client, self.config.mail.every, hold);
+        let claim = outbox::claim(client, self.config.incidents.gather, hold);
         let Some(message) = self.in_time(claim).await? else {
             return Ok(false);
         };

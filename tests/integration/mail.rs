@@ -150,7 +150,7 @@ async fn thousands_of_alerts_are_one_mail_and_each_belongs_to_exactly_one() {
 async fn mails_keep_their_distance_and_alerts_gather_meanwhile() {
     let sink = Sink::start().await;
     let (mut config, client) = config_for(&sink).await;
-    config.mail.every = Duration::from_secs(2);
+    config.incidents.gather = Duration::from_secs(2);
     let notifier = Running::start(&config);
     for offset in 1..=3 {
         raise(&client, offset, 1).await;

@@ -62,7 +62,7 @@ pub async fn gather(
     config: &Config,
     mailer: Option<&Mailer>,
 ) -> Result<Option<Digest>, Error> {
-    if !is_due(client, config.mail.every, mailer.is_some()).await? {
+    if !is_due(client, config.incidents.gather, mailer.is_some()).await? {
         return Ok(None);
     }
     let transaction = client.transaction().await?;

@@ -1,7 +1,7 @@
 //! A migrated schema per test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Client;
 use vigie::bundle::Bundle;
@@ -24,6 +24,9 @@ pub fn config() -> Config {
         std::process::id(),
         SCHEMAS.fetch_add(1, Ordering::Relaxed)
     );
+    config.incidents.gather = Duration::from_millis(200);
+    // A test that wants the canary asks for it: the others count payments.
+    config.canary.every = Duration::ZERO;
     config
 }
 

@@ -81,7 +81,6 @@ impl Sink {
             password_file: PathBuf::new(),
             from: "Vigie <vigie@fraud.example.org>".into(),
             to: "oncall@example.org, second@example.org".into(),
-            every: Duration::from_millis(200),
             timeout: Duration::from_secs(1),
         }
     }

@@ -81,12 +81,16 @@ impl Place {
     }
 }
 
-/// A verb of `vigie` against the stack whose variables are set: no mail, pages on any port.
+/// A verb of `vigie` against the stack whose variables are set: pages on any port; no mail, no
+/// canary and no report unless a test asks for them.
 pub fn command(verb: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vigie"));
     command
         .args(verb)
         .env("VIGIE_MAIL__HOST", "")
+        .env("VIGIE_CANARY__EVERY", "0s")
+        .env("VIGIE_REPORT__AT", "")
+        .env("VIGIE_INCIDENTS__GATHER", "200ms")
         .env("VIGIE_HTTP__LISTEN", "127.0.0.1:0")
         .env("VIGIE_STREAM__LANES", "2");
     command
