@@ -12,6 +12,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::config::{Config, Secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const DESK_STATEMENT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
 pub const MICROS_TO_2000: i64 = 946_684_800_000_000;
@@ -26,6 +27,8 @@ pub enum Login {
     Writer,
     /// `[migrate]`: owns the schema.
     Migrator,
+    /// `[desk]`: people's commands; reads tables, and writes what a person decides.
+    Desk,
 }
 
 /// Why there is no connection.
@@ -106,10 +109,12 @@ async fn open(
 pub fn settings(config: &Config, login: Login, name: &str) -> tokio_postgres::Config {
     let database = &config.database;
     let (user, password, _) = credentials(config, login);
-    // Migrations may run long; a statement on the way of payments may not.
+    // Migrations may run long; a statement on the way of payments may not. A person's question may
+    // read a whole day, but not go on for ever after the person has gone.
     let limit = match login {
         Login::Writer => database.statement_timeout.as_millis(),
         Login::Migrator => 0,
+        Login::Desk => DESK_STATEMENT_TIMEOUT.as_millis(),
     };
     let mut settings = tokio_postgres::Config::new();
     settings
@@ -140,6 +145,7 @@ fn credentials(config: &Config, login: Login) -> (&str, &Secret, &'static str) {
     match login {
         Login::Writer => (&config.database.user, &config.database.password, "database"),
         Login::Migrator => (&config.migrate.user, &config.migrate.password, "migrate"),
+        Login::Desk => (&config.desk.user, &config.desk.password, "desk"),
     }
 }
 

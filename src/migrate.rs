@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = &[
         include_str!("../migrations/0010_messages.sql"),
     ),
     Migration::new(11, "origin", include_str!("../migrations/0011_origin.sql")),
+    Migration::new(16, "people", include_str!("../migrations/0016_people.sql")),
 ];
 
 /// Made by `scripts/roles.sql`, once per cluster; the migrations grant to them by name.
@@ -253,7 +254,7 @@ async fn make_schema(client: &Client, config: &Config) -> Result<(), MigrateErro
              version integer PRIMARY KEY, \
              name text NOT NULL, \
              applied_at timestamptz NOT NULL DEFAULT now()); \
-         GRANT SELECT ON schema_migrations TO vigie_writer, vigie_desk, vigie_reader"
+         GRANT SELECT ON schema_migrations TO vigie_writer, vigie_desk"
     );
     client.batch_execute(&prepare).await.map_err(refused)
 }

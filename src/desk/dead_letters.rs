@@ -80,7 +80,7 @@ struct Letter {
 /// # Errors
 /// When the database fails, or when there is no such dead letter.
 pub async fn run(config: &Config, verb: &DeadLetters) -> anyhow::Result<String> {
-    let client = database::connect(config, Login::Writer, "vigie dead-letters").await?;
+    let client = database::connect(config, Login::Desk, "vigie dead-letters").await?;
     match verb {
         DeadLetters::List(list) => self::list(&client, config.stream.id, list).await,
         DeadLetters::Show(show) => self::show(&client, config.stream.id, show).await,

@@ -70,7 +70,7 @@ struct Partition {
 /// # Errors
 /// When the database fails, or when the partition to release is not held.
 pub async fn run(config: &Config, verb: &Offsets) -> anyhow::Result<String> {
-    let mut client = database::connect(config, Login::Writer, "vigie offsets").await?;
+    let mut client = database::connect(config, Login::Desk, "vigie offsets").await?;
     match verb {
         Offsets::Show(show) => self::show(&client, config, show).await,
         Offsets::Release(release) => self::release(&mut client, config.stream.id, release).await,

@@ -139,7 +139,7 @@ async fn a_held_partition_is_released_once_with_who_and_why() {
                    WHERE held IS NULL AND held_at IS NULL AND recent_dead = '' AND partition = 1 AND dead = 600";
     assert_eq!(count(&client, cleared).await, 1);
     let audited = "SELECT count(*) FROM audit_log
-                   WHERE action = 'offsets release' AND why = 'mended' AND actor LIKE 'vigie_writer%'
+                   WHERE action = 'offsets release' AND why = 'mended' AND actor LIKE 'vigie_desk%'
                      AND subject->>'next_offset' = '1005' AND subject->>'held' LIKE '600 of%'";
     assert_eq!(count(&client, audited).await, 1);
     assert!(

@@ -1,7 +1,8 @@
-//! The store: one transaction per batch, taking partitions, the upsert, warm-up, migrations.
+//! The store: one transaction per batch, taking partitions, the upsert, warm-up, migrations, rights.
 
 mod commit;
 mod migrations;
+mod rights;
 mod take;
 
 use vigie::engine::batch::{DeadLetter, Reason};
