@@ -16,6 +16,7 @@ use metrics::{Label, histogram};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::desk::notifier::channels::Channel;
 use crate::engine::batch::{Decided, Decision, Micros, Reason};
 use record_histogram::RecordHistogram;
 
@@ -207,13 +208,14 @@ pub fn alerts(severity: Decision, count: u64) {
 }
 
 /// Counts what became of one message, or of one attempt to send it.
-pub fn message(result: MessageResult) {
-    counter!("vigie_messages_total", "channel" => "mail", "result" => result.as_str()).increment(1);
+pub fn message(channel: Channel, result: MessageResult) {
+    messages(channel, result, 1);
 }
 
-/// States how many messages wait to be sent.
-pub fn outbox_depth(messages: u64) {
+/// States how many messages wait to be sent, and for how long the oldest has.
+pub fn outbox(messages: u64, oldest: Duration) {
     gauge!("vigie_outbox_depth").set(messages as f64);
+    gauge!("vigie_outbox_oldest_seconds").set(oldest.as_secs_f64());
 }
 
 /// Records one answer of the HTTP pages; `route` is one of their fixed paths.
@@ -231,6 +233,14 @@ fn events(outcome: &'static str, count: usize) {
 
 fn dead_letters(reason: Reason, count: usize) {
     counter!("vigie_dead_letters_total", "reason" => reason.as_str()).increment(count as u64);
+}
+
+fn messages(channel: Channel, result: MessageResult, count: u64) {
+    let labels = [
+        Label::from_static_parts("channel", channel.as_str()),
+        Label::from_static_parts("result", result.as_str()),
+    ];
+    counter!("vigie_messages_total", labels.iter()).increment(count);
 }
 
 fn decisions(decision: Decision, count: usize) {
@@ -287,6 +297,11 @@ fn describe() {
         "Messages sent or suppressed, and attempts that failed."
     );
     describe_gauge!("vigie_outbox_depth", "Messages that wait to be sent.");
+    describe_gauge!(
+        "vigie_outbox_oldest_seconds",
+        Unit::Seconds,
+        "Age of the oldest message that waits to be sent."
+    );
     describe_gauge!("vigie_model_info", "1 for the model that serves.");
     describe_gauge!("vigie_policy_info", "1 for the policy that decides.");
     describe_histogram!(
@@ -316,15 +331,13 @@ fn start_at_zero() {
     for severity in [Decision::Review, Decision::Block] {
         alerts(severity, 0);
     }
-    for result in MessageResult::ALL {
-        let labels = [
-            Label::from_static_parts("channel", "mail"),
-            Label::from_static_parts("result", result.as_str()),
-        ];
-        counter!("vigie_messages_total", labels.iter()).increment(0);
+    for channel in Channel::ALL {
+        for result in MessageResult::ALL {
+            messages(channel, result, 0);
+        }
     }
     counter!("vigie_scorer_fallback_total").increment(0);
-    outbox_depth(0);
+    outbox(0, Duration::ZERO);
 }
 
 #[cfg(test)]
@@ -398,7 +411,9 @@ mod tests {
             "vigie_model_info{name=\"card\",version=\"1\"} 0",
             "vigie_model_info{name=\"card\",version=\"2\"} 1",
             "vigie_messages_total{channel=\"mail\",result=\"sent\"} 0",
+            "vigie_messages_total{channel=\"slack\",result=\"failed\"} 0",
             "vigie_outbox_depth 0",
+            "vigie_outbox_oldest_seconds 0",
             "vigie_http_request_seconds_count{route=\"/livez\",status=\"200\"} 1",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");

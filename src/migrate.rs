@@ -26,6 +26,11 @@ const MIGRATIONS: &[Migration] = &[
         include_str!("../migrations/0010_messages.sql"),
     ),
     Migration::new(11, "origin", include_str!("../migrations/0011_origin.sql")),
+    Migration::new(
+        12,
+        "notices",
+        include_str!("../migrations/0012_notices.sql"),
+    ),
     Migration::new(16, "people", include_str!("../migrations/0016_people.sql")),
 ];
 

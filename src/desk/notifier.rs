@@ -9,8 +9,10 @@
 //! waits for its server, newer alerts wait for it: they go together in the next one.
 
 pub mod alert_mail;
+pub mod channels;
 pub mod mail;
 pub mod outbox;
+pub mod queue;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::database::{self, ConnectError, Login, sentence};
 use crate::engine::batch::Decision;
 use crate::health::{Health, Part};
 use crate::metrics::{self, MessageResult};
+use channels::{Channel, Channels};
 use mail::{MailError, Mailer};
 
 /// How often new alerts and due messages are looked for.
@@ -49,6 +52,7 @@ enum Interrupted {
 struct Notifier<'a> {
     config: &'a Config,
     mailer: Option<Mailer>,
+    channels: Channels,
     part: Part,
     shutdown: watch::Receiver<bool>,
     /// A message that was sent and could not be marked: to be marked, not sent again.
@@ -70,6 +74,7 @@ pub async fn run(
     let mut notifier = Notifier {
         config,
         mailer,
+        channels: Channels::of(config)?,
         part: health.join("notifier", patience, "connecting to the database"),
         shutdown,
         delivered: None,
@@ -79,7 +84,7 @@ pub async fn run(
         let Err(problem) = notifier.session().await else {
             break;
         };
-        metrics::outbox_depth(0);
+        metrics::outbox(0, Duration::ZERO);
         let problem = problem.to_string();
         notifier.part.problems(vec![problem.clone()]);
         if problem != said {
@@ -88,7 +93,7 @@ pub async fn run(
         }
         notifier.wait(DATABASE_PAUSE).await;
     }
-    metrics::outbox_depth(0);
+    metrics::outbox(0, Duration::ZERO);
     notifier.part.ended();
     Ok(())
 }
@@ -100,7 +105,7 @@ impl Notifier<'_> {
         let mut client = opened?;
         // A standby has nothing against it: another process notifies.
         self.part.ready();
-        while !self.in_time(outbox::lease(&client)).await? {
+        while !self.in_time(queue::lease(&client)).await? {
             if self.wait(2 * POLL).await {
                 return Ok(());
             }
@@ -110,7 +115,8 @@ impl Notifier<'_> {
             self.part.tick();
             self.part.ready();
             self.gather(&mut client).await?;
-            metrics::outbox_depth(self.in_time(outbox::depth(&client)).await?);
+            let waiting = self.in_time(queue::waiting(&client)).await?;
+            metrics::outbox(waiting.messages, waiting.oldest);
             if !self.send_next(&client).await? {
                 self.wait(POLL).await;
             }
@@ -120,7 +126,7 @@ impl Notifier<'_> {
 
     /// New alerts become one message, when one is due.
     async fn gather(&self, client: &mut Client) -> Result<(), Interrupted> {
-        let gathering = outbox::gather(client, self.config, self.mailer.as_ref());
+        let gathering = outbox::gather(client, self.config, &self.channels);
         let Some(digest) = self.in_time(gathering).await? else {
             return Ok(());
         };
@@ -131,9 +137,6 @@ impl Notifier<'_> {
             alerts = digest.alerts(),
             "alerts gathered"
         );
-        if self.mailer.is_none() {
-            metrics::message(MessageResult::Suppressed);
-        }
         Ok(())
     }
 
@@ -143,12 +146,12 @@ impl Notifier<'_> {
             return Ok(false);
         };
         if let Some(id) = self.delivered {
-            self.in_time(outbox::sent(client, id)).await?;
+            self.in_time(queue::sent(client, id)).await?;
             self.delivered = None;
         }
         // Until the attempt is over at the latest, nobody else may begin another.
         let hold = self.config.mail.timeout + MARGIN;
-        let claim = outbox::claim(client, self.config.incidents.gather, hold);
+        let claim = queue::claim(client, Channel::Mail, hold);
         let Some(message) = self.in_time(claim).await? else {
             return Ok(false);
         };
@@ -161,23 +164,23 @@ impl Notifier<'_> {
         match result {
             Ok(()) => {
                 self.delivered = Some(id);
-                metrics::message(MessageResult::Sent);
+                metrics::message(Channel::Mail, MessageResult::Sent);
                 tracing::info!(mail = id, attempts, "mail sent");
-                self.in_time(outbox::sent(client, id)).await?;
+                self.in_time(queue::sent(client, id)).await?;
                 self.delivered = None;
             }
             Err(MailError::Away(problem)) => {
-                metrics::message(MessageResult::Failed);
-                let pause = outbox::pause(attempts);
+                metrics::message(Channel::Mail, MessageResult::Failed);
+                let pause = queue::pause(attempts);
                 tracing::warn!(mail = id, attempts, problem, "mail waits for its server");
-                let failed = outbox::failed(client, id, pause, &problem);
+                let failed = queue::failed(client, id, pause, &problem);
                 self.in_time(failed).await?;
             }
             Err(MailError::Refused(problem)) => {
-                metrics::message(MessageResult::Failed);
-                let pause = outbox::pause_after_refusal(attempts);
+                metrics::message(Channel::Mail, MessageResult::Failed);
+                let pause = queue::pause_after_refusal(attempts);
                 tracing::error!(mail = id, attempts, problem, "the server refuses this mail");
-                let refused = outbox::refused(client, id, pause, &problem);
+                let refused = queue::refused(client, id, pause, &problem);
                 self.in_time(refused).await?;
             }
         }

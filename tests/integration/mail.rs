@@ -108,7 +108,7 @@ async fn the_first_alert_is_mailed_at_once_with_what_a_person_needs() {
     let schema = &config.database.schema;
     assert_eq!(
         header(&mail, "Message-ID"),
-        format!("<1.{schema}@fraud.example.org>")
+        format!("<1.mail.{schema}@fraud.example.org>")
     );
     assert!(
         mail.contains("Delivered-To: oncall@example.org\r\nDelivered-To: second@example.org"),

@@ -1,6 +1,6 @@
 //! Mail: one attempt to hand one message to the server, and what its failure means.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart};
@@ -9,29 +9,11 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::extension::ClientId;
 use tokio::time::timeout;
 
+use super::queue::Message;
 use crate::config::{ConfigError, MailConfig, MailTls};
 
 /// Longest answer of a server that is kept.
 const PROBLEM_CHARS: usize = 300;
-
-/// A message as the outbox holds it.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// Its number in the outbox.
-    pub id: i64,
-    /// This attempt's number, from 1.
-    pub attempts: u32,
-    /// The same for every attempt, with its angle brackets.
-    pub message_id: String,
-    /// Subject.
-    pub subject: String,
-    /// Body for plain readers.
-    pub text: String,
-    /// Body for the others.
-    pub html: String,
-    /// Date of the mail.
-    pub created_at: SystemTime,
-}
 
 /// Why an attempt failed; never with a mail address in it.
 #[derive(Debug, thiserror::Error)]
@@ -95,11 +77,6 @@ impl Mailer {
             to,
             timeout: config.timeout,
         }))
-    }
-
-    /// The message id of outbox message `id` in `schema`.
-    pub fn message_id(&self, id: i64, schema: &str) -> String {
-        format!("<{id}.{schema}@{}>", self.from.email.domain())
     }
 
     /// Hands `message` to the server, once, within `mail.timeout`.

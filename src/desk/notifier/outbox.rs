@@ -1,15 +1,16 @@
-//! The outbox in SQL: alerts become messages, messages are claimed, sent, or wait.
-//!
-//! All times are the database's, so that processes on several machines agree.
+//! The outbox: whoever has something to say enqueues a notice here, once for all channels.
 
 use std::time::Duration;
 
 use tokio_postgres::{Client, Error, Row, Transaction};
 
 use super::alert_mail::{self, Alert, Digest, Money, Place};
-use super::mail::{Mailer, Message};
+use super::channels::{Channel, Fate};
 use crate::config::Config;
 use crate::database::Moment;
+use crate::metrics::{self, MessageResult};
+
+pub use super::channels::Channels;
 
 /// Alerts in one message at most; what is beyond waits for the next.
 const GATHER: i64 = 100_000;
@@ -19,66 +20,181 @@ const RISKIEST: i64 = 5;
 const CURRENCIES: i64 = 5;
 /// How long a refused message holds back the next one.
 const AFTER_REFUSAL: Duration = Duration::from_secs(30);
-/// Longest pause while the server is away: recovery is noticed within it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Longest pause of a message that the server refuses.
-const LONGEST_PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(3_600);
 
-/// Whether this session is the one that notifies; it stays so as long as it lives.
-///
-/// # Errors
-/// When the database fails.
-pub async fn lease(client: &Client) -> Result<bool, Error> {
-    let row = client
-        .query_one(
-            "SELECT pg_try_advisory_lock(hashtextextended('vigie notifier in ' || current_schema, 0))",
-            &[],
-        )
-        .await?;
-    row.try_get(0)
+/// What a notice is about; it decides who is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// Payments that look like fraud.
+    Incident,
+    /// The system's own trouble.
+    System,
+    /// The morning report.
+    Report,
+    /// A canary that came through.
+    Canary,
 }
 
-/// How many messages wait to be sent.
+impl NoticeKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Incident, Self::System, Self::Report, Self::Canary];
+
+    /// As the database and the webhook have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Incident => "incident",
+            Self::System => "system",
+            Self::Report => "report",
+            Self::Canary => "canary",
+        }
+    }
+
+    /// The kind of that name; messages older than notices are about incidents.
+    pub(super) fn named(name: Option<&str>) -> Self {
+        let known = Self::ALL
+            .into_iter()
+            .find(|kind| Some(kind.as_str()) == name);
+        known.unwrap_or(Self::Incident)
+    }
+}
+
+/// Something to be told.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// One line.
+    pub subject: String,
+    /// For plain readers; without the subject.
+    pub text: String,
+    /// For mail readers that show more.
+    pub html: String,
+    /// For programs.
+    pub payload: serde_json::Value,
+    /// What goes with a mail.
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that goes with a mail.
+#[derive(Debug, Clone)]
+pub struct Attachment {
+    /// Its file name.
+    pub name: String,
+    /// For instance `text/csv; charset=utf-8`.
+    pub content_type: String,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// Writes the notice and one message for each channel that is open for its kind; with none open,
+/// one message that is suppressed. Returns the notice's number.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn depth(client: &Client) -> Result<u64, Error> {
-    let row = client
-        .query_one(
-            "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND suppressed_at IS NULL",
-            &[],
+pub async fn enqueue(
+    transaction: &Transaction<'_>,
+    notice: &Notice,
+    channels: &Channels,
+) -> Result<i64, Error> {
+    let insert = "INSERT INTO notices (kind) VALUES ($1) RETURNING id";
+    let row = transaction
+        .query_one(insert, &[&notice.kind.as_str()])
+        .await?;
+    let id: i64 = row.try_get(0)?;
+    for (channel, fate) in channels.of_kind(notice.kind) {
+        insert_message(transaction, id, notice, channel, fate, channels).await?;
+    }
+    for (number, attachment) in (0i16..).zip(&notice.attachments) {
+        transaction
+            .execute(
+                "INSERT INTO attachments (notice_id, number, name, content_type, content)
+                 VALUES ($1, $2, $3, $4, $5)",
+                &[
+                    &id,
+                    &number,
+                    &attachment.name,
+                    &attachment.content_type,
+                    &attachment.bytes,
+                ],
+            )
+            .await?;
+    }
+    Ok(id)
+}
+
+/// One channel's message; it carries what that channel can show.
+async fn insert_message(
+    transaction: &Transaction<'_>,
+    id: i64,
+    notice: &Notice,
+    channel: Channel,
+    fate: Fate,
+    channels: &Channels,
+) -> Result<(), Error> {
+    let mail = matches!(channel, Channel::Mail | Channel::Canary);
+    let html = if mail { notice.html.as_str() } else { "" };
+    let payload = (channel == Channel::Webhook).then(|| notice.payload.to_string());
+    transaction
+        .execute(
+            "INSERT INTO outbox (notice_id, channel, message_id, subject, body_text, body_html, payload,
+                                 sent_at, suppressed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7::text::json, CASE WHEN $8 THEN now() END, CASE WHEN $9 THEN now() END)",
+            &[
+                &id,
+                &channel.as_str(),
+                &channels.message_id(id, channel),
+                &one_line(&notice.subject),
+                &notice.text,
+                &html,
+                &payload,
+                &(fate == Fate::Ends),
+                &(fate == Fate::Suppressed),
+            ],
         )
         .await?;
-    Ok(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0))
+    match fate {
+        Fate::Waits => {}
+        Fate::Ends => metrics::message(channel, MessageResult::Sent),
+        Fate::Suppressed => metrics::message(channel, MessageResult::Suppressed),
+    }
+    Ok(())
+}
+
+/// A subject becomes a header: nothing in it may begin another.
+fn one_line(subject: &str) -> String {
+    subject.replace(|c: char| c.is_control(), " ")
 }
 
 /// Turns the alerts of no message into one, in one transaction; `None` when there are none or
-/// it is too early. Without a mailer the message is suppressed from the start.
+/// it is too early.
 ///
 /// # Errors
 /// When the database fails; nothing is gathered then.
 pub async fn gather(
     client: &mut Client,
     config: &Config,
-    mailer: Option<&Mailer>,
+    channels: &Channels,
 ) -> Result<Option<Digest>, Error> {
-    if !is_due(client, config.incidents.gather, mailer.is_some()).await? {
+    if !is_due(client, config.incidents.gather).await? {
         return Ok(None);
     }
     let transaction = client.transaction().await?;
-    let row = transaction
-        .query_one(
-            "INSERT INTO outbox (channel, message_id, subject, body_text, body_html, suppressed_at)
-             VALUES ('mail', 'gathering ' || gen_random_uuid(), '', '', '', CASE WHEN $1 THEN NULL ELSE now() END)
-             RETURNING id",
-            &[&mailer.is_some()],
-        )
-        .await?;
-    let message: i64 = row.try_get(0)?;
+    let notice = Notice {
+        kind: NoticeKind::Incident,
+        subject: String::new(),
+        text: String::new(),
+        html: String::new(),
+        payload: serde_json::Value::Null,
+        attachments: Vec::new(),
+    };
+    let id = enqueue(&transaction, &notice, channels).await?;
+    let message: i64 = transaction
+        .query_one("SELECT min(id) FROM outbox WHERE notice_id = $1", &[&id])
+        .await?
+        .try_get(0)?;
     let stamped = transaction
         .execute(
             "UPDATE fraud_alerts SET outbox_id = $1
-             WHERE id IN (SELECT id FROM fraud_alerts WHERE outbox_id IS NULL ORDER BY id LIMIT $2)",
+             WHERE id IN (SELECT id FROM fraud_alerts WHERE outbox_id IS NULL AND origin = 0 ORDER BY id LIMIT $2)",
             &[&message, &GATHER],
         )
         .await?;
@@ -95,14 +211,12 @@ pub async fn gather(
         schema: &database.schema,
     };
     let letter = alert_mail::render(&digest, &place);
-    let message_id = match mailer {
-        Some(mailer) => mailer.message_id(message, &database.schema),
-        None => format!("suppressed {message}"),
-    };
     transaction
         .execute(
-            "UPDATE outbox SET message_id = $2, subject = $3, body_text = $4, body_html = $5 WHERE id = $1",
-            &[&message, &message_id, &letter.subject, &letter.text, &letter.html],
+            "UPDATE outbox SET subject = $2, body_text = $3,
+                               body_html = CASE WHEN channel = 'mail' THEN $4 ELSE '' END
+             WHERE notice_id = $1",
+            &[&id, &one_line(&letter.subject), &letter.text, &letter.html],
         )
         .await?;
     transaction.commit().await?;
@@ -111,23 +225,19 @@ pub async fn gather(
 
 /// Whether there are alerts and the next message may be made: long enough after the last, and
 /// none before it still waits for its server (a refused one holds it back for a moment only).
-async fn is_due(client: &Client, every: Duration, mail_is_on: bool) -> Result<bool, Error> {
+async fn is_due(client: &Client, every: Duration) -> Result<bool, Error> {
     let row = client
         .query_one(
-            "SELECT EXISTS (SELECT FROM fraud_alerts WHERE outbox_id IS NULL)
-                AND coalesce((SELECT created_at FROM outbox ORDER BY id DESC LIMIT 1)
+            "SELECT EXISTS (SELECT FROM fraud_alerts WHERE outbox_id IS NULL AND origin = 0)
+                AND coalesce((SELECT created_at FROM outbox WHERE channel = 'mail' ORDER BY id DESC LIMIT 1)
                     <= now() - make_interval(secs => $1), true)
-                AND (NOT $2 OR NOT EXISTS (
+                AND NOT EXISTS (
                     SELECT FROM outbox
-                    WHERE sent_at IS NULL AND suppressed_at IS NULL
-                      AND (refused_at IS NULL OR refused_at > now() - make_interval(secs => $3))))
-                AND coalesce((SELECT max(sent_at) FROM outbox WHERE sent_at IS NOT NULL)
+                    WHERE sent_at IS NULL AND suppressed_at IS NULL AND channel = 'mail'
+                      AND (refused_at IS NULL OR refused_at > now() - make_interval(secs => $2)))
+                AND coalesce((SELECT max(sent_at) FROM outbox WHERE sent_at IS NOT NULL AND channel = 'mail')
                     <= now() - make_interval(secs => $1), true)",
-            &[
-                &every.as_secs_f64(),
-                &mail_is_on,
-                &AFTER_REFUSAL.as_secs_f64(),
-            ],
+            &[&every.as_secs_f64(), &AFTER_REFUSAL.as_secs_f64()],
         )
         .await?;
     row.try_get(0)
@@ -194,119 +304,20 @@ fn alert(row: &Row) -> Result<Alert, Error> {
     })
 }
 
-/// Takes the message that is due, at most one `every` so long. What is written before the
-/// attempt makes a crash in the middle of it a pause of `hold`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn claim(
-    client: &Client,
-    every: Duration,
-    hold: Duration,
-) -> Result<Option<Message>, Error> {
-    let row = client
-        .query_opt(
-            "UPDATE outbox SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
-             WHERE id = (
-                 SELECT id FROM outbox
-                 WHERE sent_at IS NULL AND suppressed_at IS NULL AND next_attempt_at <= now()
-                 ORDER BY next_attempt_at, id LIMIT 1)
-               AND coalesce((SELECT max(sent_at) FROM outbox WHERE sent_at IS NOT NULL)
-                   <= now() - make_interval(secs => $1), true)
-             RETURNING id, attempts, message_id, subject, body_text, body_html, created_at",
-            &[&every.as_secs_f64(), &hold.as_secs_f64()],
-        )
-        .await?;
-    row.map(|row| {
-        Ok(Message {
-            id: row.try_get("id")?,
-            attempts: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or(1),
-            message_id: row.try_get("message_id")?,
-            subject: row.try_get("subject")?,
-            text: row.try_get("body_text")?,
-            html: row.try_get("body_html")?,
-            created_at: row.try_get("created_at")?,
-        })
-    })
-    .transpose()
-}
-
-/// The server took the message.
-///
-/// # Errors
-/// When the database fails.
-pub async fn sent(client: &Client, id: i64) -> Result<(), Error> {
-    client
-        .execute(
-            "UPDATE outbox SET sent_at = now(), last_error = NULL WHERE id = $1 AND sent_at IS NULL",
-            &[&id],
-        )
-        .await?;
-    Ok(())
-}
-
-/// The server is away: the message waits for `pause`, jittered.
-///
-/// # Errors
-/// When the database fails.
-pub async fn failed(client: &Client, id: i64, pause: Duration, problem: &str) -> Result<(), Error> {
-    client
-        .execute(
-            "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $2 * (0.5 + random() / 2)),
-                               last_error = $3
-             WHERE id = $1",
-            &[&id, &pause.as_secs_f64(), &problem],
-        )
-        .await?;
-    Ok(())
-}
-
-/// The server refuses this very message: it waits for `pause`, jittered, and lets others pass.
-///
-/// # Errors
-/// When the database fails.
-pub async fn refused(
-    client: &Client,
-    id: i64,
-    pause: Duration,
-    problem: &str,
-) -> Result<(), Error> {
-    failed(client, id, pause, problem).await?;
-    client
-        .execute(
-            "UPDATE outbox SET refused_at = coalesce(refused_at, now()) WHERE id = $1",
-            &[&id],
-        )
-        .await?;
-    Ok(())
-}
-
-/// The pause after so many failed attempts: 1, 2, 4 … 60 s, before jitter.
-pub fn pause(attempts: u32) -> Duration {
-    doubled(Duration::from_secs(1), attempts).min(LONGEST_PAUSE)
-}
-
-/// The pause after so many refusals: 5, 10, 20 … 60 minutes, before jitter.
-pub fn pause_after_refusal(attempts: u32) -> Duration {
-    doubled(Duration::from_secs(300), attempts).min(LONGEST_PAUSE_AFTER_REFUSAL)
-}
-
-fn doubled(first: Duration, attempts: u32) -> Duration {
-    first * (1 << attempts.saturating_sub(1).min(10))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_and_are_bounded() {
-        let seconds: Vec<u64> = (1..=8).map(|n| pause(n).as_secs()).collect();
-        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
-        let minutes: Vec<u64> = (1..=6)
-            .map(|n| pause_after_refusal(n).as_secs() / 60)
-            .collect();
-        assert_eq!(minutes, [5, 10, 20, 40, 60, 60]);
+    fn a_kind_is_found_by_its_name_and_a_message_without_one_is_about_an_incident() {
+        for kind in NoticeKind::ALL {
+            assert_eq!(NoticeKind::named(Some(kind.as_str())), kind);
+        }
+        assert_eq!(NoticeKind::named(None), NoticeKind::Incident);
+    }
+
+    #[test]
+    fn a_subject_begins_no_other_header() {
+        assert_eq!(one_line("a\r\nBcc: b\tc"), "a  Bcc: b c");
     }
 }

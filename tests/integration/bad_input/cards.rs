@@ -155,6 +155,7 @@ async fn no_clear_card_number_is_left_in_tables_logs_or_metrics() {
         "fraud_alerts",
         "labels",
         "outbox",
+        "attachments",
         "streams",
     ] {
         places.push((table.to_owned(), dump(&client, table).await));

@@ -1,0 +1,221 @@
+//! Sending from the outbox: a message is claimed, sent, or waits.
+//!
+//! All times are the database's, so that processes on several machines agree.
+
+use std::time::{Duration, SystemTime};
+
+use tokio_postgres::{Client, Error};
+
+use super::channels::Channel;
+use super::outbox::{Attachment, NoticeKind};
+
+/// Longest pause while the server is away: recovery is noticed within it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Longest pause of a message that the server refuses.
+const LONGEST_PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(3_600);
+
+/// A message as the outbox holds it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its number in the outbox.
+    pub id: i64,
+    /// What it is about.
+    pub kind: NoticeKind,
+    /// This attempt's number, from 1.
+    pub attempts: u32,
+    /// The same for every attempt, with its angle brackets.
+    pub message_id: String,
+    /// Subject.
+    pub subject: String,
+    /// Body for plain readers.
+    pub text: String,
+    /// Body for those that show more; empty where the channel cannot.
+    pub html: String,
+    /// JSON for programs, where the channel sends it.
+    pub payload: Option<String>,
+    /// What goes with a mail.
+    pub attachments: Vec<Attachment>,
+    /// When it was written: the date of a mail.
+    pub created_at: SystemTime,
+}
+
+/// What waits to be sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Waiting {
+    /// How many messages.
+    pub messages: u64,
+    /// Age of the oldest; zero when there is none.
+    pub oldest: Duration,
+}
+
+/// Whether this session is the one that notifies; it stays so as long as it lives.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lease(client: &Client) -> Result<bool, Error> {
+    let row = client
+        .query_one(
+            "SELECT pg_try_advisory_lock(hashtextextended('vigie notifier in ' || current_schema, 0))",
+            &[],
+        )
+        .await?;
+    row.try_get(0)
+}
+
+/// What waits to be sent, over all channels.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(client: &Client) -> Result<Waiting, Error> {
+    let row = client
+        .query_one(
+            "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
+             FROM outbox WHERE sent_at IS NULL AND suppressed_at IS NULL",
+            &[],
+        )
+        .await?;
+    let oldest: f64 = row.try_get(1)?;
+    Ok(Waiting {
+        messages: u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0),
+        oldest: Duration::try_from_secs_f64(oldest).unwrap_or_default(),
+    })
+}
+
+/// Takes the channel's message that is due. What is written before the attempt makes a crash in
+/// the middle of it a pause of `hold`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn claim(
+    client: &Client,
+    channel: Channel,
+    hold: Duration,
+) -> Result<Option<Message>, Error> {
+    let row = client
+        .query_opt(
+            "UPDATE outbox SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
+             WHERE id = (
+                 SELECT id FROM outbox
+                 WHERE channel = $1 AND sent_at IS NULL AND suppressed_at IS NULL AND next_attempt_at <= now()
+                 ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+             RETURNING id, notice_id, (SELECT kind FROM notices WHERE notices.id = notice_id) AS kind, attempts,
+                       message_id, subject, body_text, body_html, payload::text AS payload, created_at",
+            &[&channel.as_str(), &hold.as_secs_f64()],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    Ok(Some(Message {
+        id: row.try_get("id")?,
+        kind: NoticeKind::named(row.try_get("kind")?),
+        attempts: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or(1),
+        message_id: row.try_get("message_id")?,
+        subject: row.try_get("subject")?,
+        text: row.try_get("body_text")?,
+        html: row.try_get("body_html")?,
+        payload: row.try_get("payload")?,
+        attachments: match row.try_get("notice_id")? {
+            Some(notice) if channel == Channel::Mail => attachments(client, notice).await?,
+            _ => Vec::new(),
+        },
+        created_at: row.try_get("created_at")?,
+    }))
+}
+
+async fn attachments(client: &Client, notice: i64) -> Result<Vec<Attachment>, Error> {
+    let rows = client
+        .query(
+            "SELECT name, content_type, content FROM attachments WHERE notice_id = $1 ORDER BY number",
+            &[&notice],
+        )
+        .await?;
+    let attachment = |row: &tokio_postgres::Row| {
+        Ok(Attachment {
+            name: row.try_get("name")?,
+            content_type: row.try_get("content_type")?,
+            bytes: row.try_get("content")?,
+        })
+    };
+    rows.iter().map(attachment).collect()
+}
+
+/// The server took the message.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sent(client: &Client, id: i64) -> Result<(), Error> {
+    client
+        .execute(
+            "UPDATE outbox SET sent_at = now(), last_error = NULL WHERE id = $1 AND sent_at IS NULL",
+            &[&id],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The server is away: the message waits for `pause`, jittered.
+///
+/// # Errors
+/// When the database fails.
+pub async fn failed(client: &Client, id: i64, pause: Duration, problem: &str) -> Result<(), Error> {
+    client
+        .execute(
+            "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $2 * (0.5 + random() / 2)),
+                               last_error = $3
+             WHERE id = $1",
+            &[&id, &pause.as_secs_f64(), &problem],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The server refuses this very message: it waits for `pause`, jittered, and lets others pass.
+///
+/// # Errors
+/// When the database fails.
+pub async fn refused(
+    client: &Client,
+    id: i64,
+    pause: Duration,
+    problem: &str,
+) -> Result<(), Error> {
+    failed(client, id, pause, problem).await?;
+    client
+        .execute(
+            "UPDATE outbox SET refused_at = coalesce(refused_at, now()) WHERE id = $1",
+            &[&id],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The pause after so many failed attempts: 1, 2, 4 … 60 s, before jitter.
+pub fn pause(attempts: u32) -> Duration {
+    doubled(Duration::from_secs(1), attempts).min(LONGEST_PAUSE)
+}
+
+/// The pause after so many refusals: 5, 10, 20 … 60 minutes, before jitter.
+pub fn pause_after_refusal(attempts: u32) -> Duration {
+    doubled(Duration::from_secs(300), attempts).min(LONGEST_PAUSE_AFTER_REFUSAL)
+}
+
+fn doubled(first: Duration, attempts: u32) -> Duration {
+    first * (1 << attempts.saturating_sub(1).min(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        let seconds: Vec<u64> = (1..=8).map(|n| pause(n).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
+        let minutes: Vec<u64> = (1..=6)
+            .map(|n| pause_after_refusal(n).as_secs() / 60)
+            .collect();
+        assert_eq!(minutes, [5, 10, 20, 40, 60, 60]);
+    }
+}
