@@ -31,6 +31,11 @@ const MIGRATIONS: &[Migration] = &[
         "notices",
         include_str!("../migrations/0012_notices.sql"),
     ),
+    Migration::new(
+        15,
+        "figures",
+        include_str!("../migrations/0015_figures.sql"),
+    ),
     Migration::new(16, "people", include_str!("../migrations/0016_people.sql")),
 ];
 
