@@ -4,4 +4,6 @@ pub mod dead_letters;
 pub mod notifier;
 pub mod offsets;
 
+pub mod text;
+
 mod table;

@@ -1,12 +1,10 @@
-//! The words of an alert mail. Everything that came with a payment is made harmless here:
-//! control characters, line breaks and markup in a merchant's name are only characters.
+//! The words of an alert mail. Everything that came with a payment is made harmless: control
+//! characters, line breaks and markup in a merchant's name are only characters.
 
 use std::fmt::Write;
 
+use crate::desk::text::{Money, escape, major, moment, plain};
 use crate::engine::batch::Micros;
-
-/// Characters of a merchant or another text in a mail.
-const TEXT_CHARS: usize = 60;
 
 /// What one message is about: counts and sums of all its alerts, and the riskiest few.
 #[derive(Debug, Clone)]
@@ -21,17 +19,6 @@ pub struct Digest {
     pub totals: Vec<Money>,
     /// The riskiest by amount, largest first.
     pub riskiest: Vec<Alert>,
-}
-
-/// An amount as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Money {
-    /// Minor units.
-    pub minor: i64,
-    /// Decimals of the currency.
-    pub scale: u32,
-    /// Its code, where the event has one.
-    pub currency: Option<String>,
 }
 
 /// One payment that was not allowed.
@@ -233,74 +220,6 @@ fn look_further(message: i64, place: &Place) -> String {
     )
 }
 
-/// The amount in major units, with its currency where it is known: `EUR 1,234.50`.
-fn major(money: &Money) -> String {
-    let digits = format!(
-        "{:0>1$}",
-        money.minor.unsigned_abs(),
-        money.scale as usize + 1
-    );
-    let (whole, fraction) = digits.split_at(digits.len() - money.scale as usize);
-    let mut amount = String::new();
-    if let Some(currency) = &money.currency {
-        amount = format!("{} ", plain(currency));
-    }
-    if money.minor < 0 {
-        amount.push('-');
-    }
-    for (place, digit) in (0..whole.len()).rev().zip(whole.chars()) {
-        amount.push(digit);
-        if place > 0 && place % 3 == 0 {
-            amount.push(',');
-        }
-    }
-    if !fraction.is_empty() {
-        amount.push('.');
-        amount.push_str(fraction);
-    }
-    amount
-}
-
-fn moment(time: Micros) -> String {
-    match jiff::Timestamp::from_microsecond(time) {
-        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-        Err(_) => "unknown time".to_owned(),
-    }
-}
-
-/// A text on one line, without anything that acts on what is around it: control characters,
-/// line and paragraph separators, marks that turn the direction of writing.
-fn plain(text: &str) -> String {
-    let acts = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut line: String = text
-        .chars()
-        .take(TEXT_CHARS)
-        .map(|c| if acts(c) { ' ' } else { c })
-        .collect();
-    if text.chars().nth(TEXT_CHARS).is_some() {
-        line.push('…');
-    }
-    line
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,21 +259,6 @@ mod tests {
             totals: vec![money(999_900, 2, Some("EUR"))],
             riskiest,
         }
-    }
-
-    #[test]
-    fn amounts_are_written_in_major_units() {
-        assert_eq!(
-            major(&money(123_456_789, 2, Some("EUR"))),
-            "EUR 1,234,567.89"
-        );
-        assert_eq!(major(&money(5, 2, None)), "0.05");
-        assert_eq!(major(&money(-100_000, 2, None)), "-1,000.00");
-        assert_eq!(major(&money(1_000, 0, Some("JPY"))), "JPY 1,000");
-        assert_eq!(
-            major(&money(i64::MIN, 3, None)),
-            "-9,223,372,036,854,775.808"
-        );
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Error, Row, Transaction};
 
-use super::alert_mail::{self, Alert, Digest, Money, Place};
+use super::alert_mail::{self, Alert, Digest, Place};
 use super::channels::{Channel, Fate};
 use crate::config::Config;
 use crate::database::Moment;
+use crate::desk::text::Money;
 use crate::metrics::{self, MessageResult};
 
 pub use super::channels::Channels;
