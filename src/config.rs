@@ -273,6 +273,8 @@ impl Config {
         if self.stream.dead_letter_limit == 0 || self.stream.dead_letter_limit > 1_000 {
             return wrong("stream.dead_letter_limit", "expected 1 to 1000");
         }
+        self.kafka.check()?;
+        self.database.check()?;
         jiff::tz::TimeZone::get(&self.events.business_zone).map_err(|_| ConfigError::Wrong {
             setting: "events.business_zone",
             problem: format!("no time zone {:?}", self.events.business_zone),

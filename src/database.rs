@@ -1,13 +1,17 @@
 //! Connecting to PostgreSQL, and what its errors mean.
 
+mod tls;
+
 use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::task::AbortHandle;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, Socket};
 
 use crate::config::{Config, Secret};
 
@@ -89,24 +93,39 @@ async fn open(
     name: &str,
 ) -> Result<(Client, AbortHandle), ConnectError> {
     let settings = settings(config, login, name);
-    let opened = tokio::time::timeout(2 * CONNECT_TIMEOUT, settings.connect(NoTls)).await;
+    let opened = if config.database.is_verified() {
+        let tls = tls::connector(&config.database).map_err(ConnectError::Refused)?;
+        tokio::time::timeout(2 * CONNECT_TIMEOUT, drive(&settings, tls)).await
+    } else {
+        tokio::time::timeout(2 * CONNECT_TIMEOUT, drive(&settings, NoTls)).await
+    };
     match opened {
         Err(_) => Err(away(config, "it did not answer in time".into())),
         Ok(Err(error)) => Err(explain(config, login, &error)),
-        Ok(Ok((client, connection))) => {
-            let task = tokio::spawn(async move {
-                // Whoever waits for an answer is told; nobody waiting means nobody minds.
-                if let Err(error) = connection.await {
-                    tracing::debug!(problem = sentence(&error), "a database session ended");
-                }
-            });
-            Ok((client, task.abort_handle()))
-        }
+        Ok(Ok(session)) => Ok(session),
     }
 }
 
-/// The client's settings, for a pool or a session of one's own.
-pub fn settings(config: &Config, login: Login, name: &str) -> tokio_postgres::Config {
+/// Connects, and drives the session by a task of its own.
+async fn drive<T>(
+    settings: &tokio_postgres::Config,
+    tls: T,
+) -> Result<(Client, AbortHandle), tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = settings.connect(tls).await?;
+    let task = tokio::spawn(async move {
+        // Whoever waits for an answer is told; nobody waiting means nobody minds.
+        if let Err(error) = connection.await {
+            tracing::debug!(problem = sentence(&error), "a database session ended");
+        }
+    });
+    Ok((client, task.abort_handle()))
+}
+
+fn settings(config: &Config, login: Login, name: &str) -> tokio_postgres::Config {
     let database = &config.database;
     let (user, password, _) = credentials(config, login);
     // Migrations may run long; a statement on the way of payments may not. A person's question may
@@ -123,6 +142,10 @@ pub fn settings(config: &Config, login: Login, name: &str) -> tokio_postgres::Co
         .dbname(&database.name)
         .user(user)
         .application_name(name)
+        .ssl_mode(match database.is_verified() {
+            true => SslMode::Require,
+            false => SslMode::Disable,
+        })
         // Temporary tables come last, so that none can stand in for a table of the schema.
         .options(format!(
             "-c search_path=\"{}\",pg_temp -c statement_timeout={limit}",
@@ -153,6 +176,9 @@ fn explain(config: &Config, login: Login, error: &tokio_postgres::Error) -> Conn
     let (user, password, section) = credentials(config, login);
     let name = &config.database.name;
     let refused = |text: String| ConnectError::Refused(text);
+    if let Some(problem) = tls::refusal(&address(config), error) {
+        return refused(problem);
+    }
     match error.code() {
         Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
             refused(format!(

@@ -7,12 +7,15 @@
 pub mod admin;
 pub mod consumer;
 pub mod producer;
+mod security;
 mod topic_id;
 
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode as Code;
+
+use crate::config::KafkaConfig;
 
 /// What went wrong between us and the brokers.
 #[derive(Debug, thiserror::Error)]
@@ -87,14 +90,18 @@ impl KafkaError {
 }
 
 /// What every client of ours starts from.
-fn client_settings(brokers: &str) -> ClientConfig {
+///
+/// # Errors
+/// When a file of certificates cannot be read.
+fn client_settings(kafka: &KafkaConfig) -> Result<ClientConfig, KafkaError> {
     let mut settings = ClientConfig::new();
     settings
-        .set("bootstrap.servers", brokers)
+        .set("bootstrap.servers", &kafka.brokers)
         .set("client.id", "vigie")
         // A broker that restarts is found again within a second, not within ten.
         .set("reconnect.backoff.max.ms", "1000");
-    settings
+    security::protect(&mut settings, kafka)?;
+    Ok(settings)
 }
 
 /// A time span as librdkafka takes it.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vigie::bundle::Bundle;
-use vigie::config::{Config, KeyCheck};
+use vigie::config::{Config, KafkaConfig, KeyCheck};
 use vigie::engine::decode::Rules;
 use vigie::engine::token::TokenKey;
 use vigie::kafka::producer::Compression;
@@ -140,7 +140,10 @@ fn plan(arguments: Replay) -> anyhow::Result<Plan> {
         // What Vigie will hold against a payment is held against it before it is sent.
         rules: Rules::new(&config.events, KeyCheck::Account)?,
         topic: arguments.topic.unwrap_or(config.stream.topic),
-        brokers: arguments.brokers.unwrap_or(config.kafka.brokers),
+        kafka: KafkaConfig {
+            brokers: arguments.brokers.unwrap_or(config.kafka.brokers),
+            ..config.kafka
+        },
         partitions: arguments.partitions,
         rate: arguments.rate,
         shift_to_now: arguments.shift_to_now,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use vigie::bundle::Schema;
+use vigie::config::KafkaConfig;
 use vigie::engine::decode::{Decoder, Rules};
 use vigie::engine::token::TokenKey;
 use vigie::input::{Span, passes};
@@ -36,8 +37,8 @@ pub struct Plan {
     pub rules: Rules,
     /// Where they go.
     pub topic: String,
-    /// Where Kafka is.
-    pub brokers: String,
+    /// Where Kafka is, and how to log in.
+    pub kafka: KafkaConfig,
     /// Partitions of a topic that is made.
     pub partitions: i32,
     /// How fast.
@@ -85,7 +86,7 @@ fn prepare(plan: Plan) -> anyhow::Result<(Sender, Blocks)> {
             (Some(ledger), Some(decoder))
         }
     };
-    let producer = Producer::new(&plan.brokers, &plan.topic, plan.compression, plan.patience)?;
+    let producer = Producer::new(&plan.kafka, &plan.topic, plan.compression, plan.patience)?;
     let total = span.rows.saturating_mul(u64::from(plan.repeat));
     let start = Instant::now();
     let sender = Sender {
@@ -120,7 +121,7 @@ fn make_topic(plan: &Plan) -> anyhow::Result<()> {
         .build()?;
     let ensured = runtime
         .block_on(ensure_topic(
-            &plan.brokers,
+            &plan.kafka,
             &plan.topic,
             plan.partitions,
             START,

@@ -18,6 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
+use vigie::config::{Config, KafkaConfig};
 use vigie::kafka::admin::offsets;
 
 const PAYMENTS: &str = "../models/card/payments.csv.zst";
@@ -25,6 +26,10 @@ const WAIT: Duration = Duration::from_secs(60);
 
 fn brokers() -> String {
     std::env::var("VIGIE_KAFKA__BROKERS").expect("VIGIE_KAFKA__BROKERS: source .stack/NAME/env")
+}
+
+fn kafka() -> KafkaConfig {
+    Config::load(None).unwrap().kafka
 }
 
 /// A topic's name and a folder that no other test and no other run has.
@@ -68,7 +73,7 @@ impl Place {
     }
 
     fn stored(&self) -> i64 {
-        let ranges = offsets(&brokers(), &self.topic, 8, WAIT).unwrap();
+        let ranges = offsets(&kafka(), &self.topic, 8, WAIT).unwrap();
         ranges.iter().map(|range| range.latest).sum()
     }
 
@@ -231,7 +236,7 @@ fn a_signal_ends_it_with_the_ledger_of_what_was_sent() {
     let mut child = place.command(Path::new(PAYMENTS), &more).spawn().unwrap();
     let deadline = Instant::now() + WAIT;
     let started = |place: &Place| {
-        offsets(&brokers(), &place.topic, 8, WAIT)
+        offsets(&kafka(), &place.topic, 8, WAIT)
             .is_ok_and(|ranges| ranges.iter().any(|range| range.latest > 0))
     };
     while !started(&place) {

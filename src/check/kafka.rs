@@ -20,8 +20,8 @@ pub(super) struct Bound {
 
 /// Looks at the topic, and compares it with what the stream is `bound` to.
 pub(super) async fn look(report: &mut Report, config: &Config, bound: Option<Bound>) {
-    let (brokers, topic) = (config.kafka.brokers.clone(), config.stream.topic.clone());
-    let asked = tokio::task::spawn_blocking(move || admin::facts(&brokers, &topic, TIMEOUT)).await;
+    let (kafka, topic) = (config.kafka.clone(), config.stream.topic.clone());
+    let asked = tokio::task::spawn_blocking(move || admin::facts(&kafka, &topic, TIMEOUT)).await;
     let facts = match asked {
         Ok(Ok(facts)) => facts,
         Ok(Err(problem @ KafkaError::NoTopic { .. })) => {
@@ -30,6 +30,10 @@ pub(super) async fn look(report: &mut Report, config: &Config, bound: Option<Bou
                 problem.to_string(),
                 "create it, or correct stream.topic",
             );
+            return;
+        }
+        Ok(Err(problem @ KafkaError::Refused { .. })) => {
+            report.wrong("kafka", problem.to_string(), "change that setting");
             return;
         }
         Ok(Err(problem)) => {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Secret;
 use super::layers::{duration, number};
+use super::stream::is_loopback;
+use super::{ConfigError, Secret};
 
 /// The database as the processor sees it.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +34,28 @@ pub struct DatabaseConfig {
     pub tls: DatabaseTls,
     /// `VIGIE_DATABASE__CA_FILE`
     pub ca_file: PathBuf,
+}
+
+impl DatabaseConfig {
+    /// Whether sessions are encrypted, and the server's certificate and name verified.
+    pub fn is_verified(&self) -> bool {
+        match self.tls {
+            DatabaseTls::Auto => !self.host.starts_with('/') && !is_loopback(&self.host),
+            DatabaseTls::Verify => true,
+            DatabaseTls::Off => false,
+        }
+    }
+
+    /// Refuses an authority that nobody would ask.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.tls == DatabaseTls::Off && !self.ca_file.as_os_str().is_empty() {
+            return Err(ConfigError::Wrong {
+                setting: "database.ca_file",
+                problem: "is of no use with database.tls = \"off\"".into(),
+            });
+        }
+        Ok(())
+    }
 }
 
 /// How sessions with the database are protected.
@@ -67,4 +90,34 @@ pub struct DeskConfig {
     pub password: Secret,
     /// `VIGIE_DESK__PASSWORD_FILE`
     pub password_file: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, DatabaseTls};
+
+    #[test]
+    fn anywhere_but_on_this_machine_the_server_is_verified() {
+        let mut database = Config::load(None).unwrap().database;
+        database.tls = DatabaseTls::Auto;
+        for (host, verified) in [
+            ("127.0.0.1", false),
+            ("localhost", false),
+            ("::1", false),
+            ("/var/run/postgresql", false),
+            ("localhost.example.test", true),
+            ("10.0.0.7", true),
+            ("db.example.test", true),
+        ] {
+            database.host = host.to_owned();
+            assert_eq!(database.is_verified(), verified, "{host}");
+        }
+        database.tls = DatabaseTls::Off;
+        assert!(!database.is_verified());
+        database.ca_file = "ca.pem".into();
+        assert!(database.check().is_err());
+        database.tls = DatabaseTls::Verify;
+        database.host = "127.0.0.1".into();
+        assert!(database.is_verified() && database.check().is_ok());
+    }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Secret;
 use super::layers::{duration, number};
+use super::{ConfigError, Secret};
 
 /// What is read and how it is cut into batches.
 #[derive(Debug, Clone, Deserialize)]
@@ -89,6 +89,87 @@ pub enum KafkaSecurity {
     SaslSsl,
 }
 
+impl KafkaSecurity {
+    /// Whether what is sent can be read on the way.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    /// Whether the brokers ask for user and password.
+    pub fn has_password(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
+impl KafkaConfig {
+    /// Refuses settings that would silently do nothing, or tell a password to anybody.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |setting, problem: &str| {
+            Err(ConfigError::Wrong {
+                setting,
+                problem: problem.into(),
+            })
+        };
+        let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
+        let encrypted = self.security.is_encrypted();
+        if !encrypted && is_set(&self.ca_file) {
+            return wrong("kafka.ca_file", NOT_ENCRYPTED);
+        }
+        if !encrypted && is_set(&self.certificate_file) {
+            return wrong("kafka.certificate_file", NOT_ENCRYPTED);
+        }
+        if is_set(&self.certificate_file) != is_set(&self.certificate_key_file) {
+            return wrong(
+                "kafka.certificate_key_file",
+                "a certificate and its key belong together: set kafka.certificate_file as well, or neither",
+            );
+        }
+        match (self.security.has_password(), self.user.is_empty()) {
+            (true, true) => return wrong("kafka.user", "kafka.security asks for a user: set it"),
+            (false, false) => return wrong("kafka.user", NO_LOGIN),
+            _ => {}
+        }
+        match (self.security.has_password(), self.password.is_empty()) {
+            (true, true) => {
+                return wrong(
+                    "kafka.password",
+                    "kafka.security asks for a password: set it or kafka.password_file",
+                );
+            }
+            (false, false) => return wrong("kafka.password", NO_LOGIN),
+            _ => {}
+        }
+        let readable = self.security == KafkaSecurity::SaslPlaintext
+            && self.sasl_mechanism == SaslMechanism::Plain;
+        if readable && !self.brokers.split(',').all(is_loopback) {
+            return wrong(
+                "kafka.sasl_mechanism",
+                "PLAIN over sasl_plaintext sends the password in the clear: take a SCRAM mechanism, or \
+                 kafka.security = \"sasl_ssl\"",
+            );
+        }
+        Ok(())
+    }
+}
+
+const NOT_ENCRYPTED: &str = "is of no use as kafka.security is: \"ssl\" or \"sasl_ssl\" encrypt";
+const NO_LOGIN: &str =
+    "is of no use as kafka.security is: \"sasl_ssl\" or \"sasl_plaintext\" log in";
+
+/// Whether `host:port`, or a host alone, never leaves this machine.
+pub(super) fn is_loopback(address: &str) -> bool {
+    let address = address.trim();
+    let host = match address.rsplit_once(':') {
+        Some((host, _)) if !host.contains(':') || host.ends_with(']') => host,
+        _ => address,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
 /// How user and password are shown to the brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum SaslMechanism {
@@ -147,4 +228,79 @@ pub struct ModelConfig {
 pub struct OutputConfig {
     /// `VIGIE_OUTPUT__TOPIC`
     pub topic: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn refused(change: impl FnOnce(&mut KafkaConfig)) -> String {
+        let mut kafka = Config::load(None).unwrap().kafka;
+        change(&mut kafka);
+        match kafka.check() {
+            Ok(()) => "nothing".to_owned(),
+            Err(problem) => problem.to_string(),
+        }
+    }
+
+    fn with_login(kafka: &mut KafkaConfig, security: KafkaSecurity) {
+        kafka.security = security;
+        kafka.user = "vigie".into();
+        kafka.password = Secret::from("hunter2".to_owned());
+    }
+
+    #[test]
+    fn what_would_silently_do_nothing_is_refused_by_its_setting() {
+        let file = || PathBuf::from("file.pem");
+        for (setting, problem) in [
+            ("kafka.ca_file", refused(|kafka| kafka.ca_file = file())),
+            (
+                "kafka.certificate_file",
+                refused(|kafka| kafka.certificate_file = file()),
+            ),
+            (
+                "kafka.certificate_key_file",
+                refused(|kafka| {
+                    kafka.security = KafkaSecurity::Ssl;
+                    kafka.certificate_file = file();
+                }),
+            ),
+            ("kafka.user", refused(|kafka| kafka.user = "vigie".into())),
+            (
+                "kafka.user",
+                refused(|kafka| kafka.security = KafkaSecurity::SaslSsl),
+            ),
+            (
+                "kafka.password",
+                refused(|kafka| {
+                    kafka.security = KafkaSecurity::SaslSsl;
+                    kafka.user = "vigie".into();
+                }),
+            ),
+            (
+                "kafka.password",
+                refused(|kafka| kafka.password = Secret::from("hunter2".to_owned())),
+            ),
+        ] {
+            assert!(problem.starts_with(&format!("{setting}: ")), "{problem}");
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+        let whole = refused(|kafka| with_login(kafka, KafkaSecurity::SaslSsl));
+        assert_eq!(whole, "nothing");
+    }
+
+    #[test]
+    fn a_password_is_not_sent_in_the_clear_but_to_this_machine() {
+        let plain = |brokers: &str| {
+            refused(|kafka| {
+                with_login(kafka, KafkaSecurity::SaslPlaintext);
+                kafka.sasl_mechanism = SaslMechanism::Plain;
+                kafka.brokers = brokers.to_owned();
+            })
+        };
+        assert_eq!(plain("127.0.0.1:9092,localhost:9093,[::1]:9094"), "nothing");
+        let problem = plain("127.0.0.1:9092, kafka.example.test:9092");
+        assert!(problem.starts_with("kafka.sasl_mechanism: "), "{problem}");
+    }
 }

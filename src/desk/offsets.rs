@@ -160,11 +160,11 @@ fn render(partitions: &[Partition]) -> String {
 /// Asks the brokers how much there is to read; the partitions stay without a lag when they
 /// do not answer.
 async fn add_lag(config: &Config, partitions: &mut [Partition]) -> anyhow::Result<()> {
-    let (brokers, topic) = (config.kafka.brokers.clone(), config.stream.topic.clone());
+    let (kafka, topic) = (config.kafka.clone(), config.stream.topic.clone());
     let ranges = tokio::task::spawn_blocking(move || -> anyhow::Result<Vec<OffsetRange>> {
-        let facts = admin::facts(&brokers, &topic, KAFKA_TIMEOUT)?;
+        let facts = admin::facts(&kafka, &topic, KAFKA_TIMEOUT)?;
         Ok(admin::offsets(
-            &brokers,
+            &kafka,
             &topic,
             facts.partitions,
             KAFKA_TIMEOUT,

@@ -1,13 +1,18 @@
 //! What the brokers know of a topic, and making one.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::FromClientConfig;
+use rdkafka::config::{FromClientConfig, FromClientConfigAndContext};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{KafkaError, client_settings, topic_id};
+use super::{KafkaError, client_settings, security, topic_id};
+use crate::config::KafkaConfig;
 
 /// What binds a stream to its topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +49,24 @@ pub enum Ensured {
 /// Asks for the topic's facts; never creates it. Blocks for at most about `timeout`.
 ///
 /// # Errors
-/// When no broker answers in time, or when there is no such topic.
-pub fn facts(brokers: &str, topic: &str, timeout: Duration) -> Result<TopicFacts, KafkaError> {
+/// When no broker answers in time or lets us in, or when there is no such topic.
+pub fn facts(
+    kafka: &KafkaConfig,
+    topic: &str,
+    timeout: Duration,
+) -> Result<TopicFacts, KafkaError> {
     let deadline = Instant::now() + timeout;
-    let client = connect(brokers)?;
-    let description = topic_id::describe(&client, topic, timeout)
-        .map_err(|code| KafkaError::sort(brokers, topic, "asking for the topic", code))?;
+    let connection = Connection::open(kafka)?;
+    let description = connection
+        .describe(topic, timeout)
+        .map_err(|code| connection.sort(topic, "asking for the topic", code))?;
     let left = deadline.saturating_duration_since(Instant::now());
-    let cluster_id = client
-        .inner()
+    let cluster_id = connection
+        .client
+        .client()
         .fetch_cluster_id(left)
         .ok_or_else(|| KafkaError::Away {
-            brokers: brokers.to_owned(),
+            brokers: kafka.brokers.clone(),
             problem: "asking for the cluster's id: nothing came".into(),
         })?;
     Ok(TopicFacts {
@@ -68,20 +79,21 @@ pub fn facts(brokers: &str, topic: &str, timeout: Duration) -> Result<TopicFacts
 /// Asks for the offsets of partitions 0 to `partitions`. Blocks for at most about `timeout` each.
 ///
 /// # Errors
-/// When no broker answers in time, or when a partition is not there.
+/// When no broker answers in time or lets us in, or when a partition is not there.
 pub fn offsets(
-    brokers: &str,
+    kafka: &KafkaConfig,
     topic: &str,
     partitions: i32,
     timeout: Duration,
 ) -> Result<Vec<OffsetRange>, KafkaError> {
-    let client = connect(brokers)?;
+    let connection = Connection::open(kafka)?;
     let mut ranges = Vec::new();
     for partition in 0..partitions {
-        let (earliest, latest) = client
-            .inner()
+        let (earliest, latest) = connection
+            .client
+            .client()
             .fetch_watermarks(topic, partition, timeout)
-            .map_err(|error| KafkaError::of(brokers, topic, "asking for offsets", &error))?;
+            .map_err(|error| connection.explain(topic, "asking for offsets", &error))?;
         ranges.push(OffsetRange { earliest, latest });
     }
     Ok(ranges)
@@ -91,17 +103,17 @@ pub fn offsets(
 /// is there. Returns once the brokers describe it.
 ///
 /// # Errors
-/// When no broker answers in time, or when the brokers refuse to make it.
+/// When no broker answers in time or lets us in, or when the brokers refuse to make it.
 pub async fn ensure_topic(
-    brokers: &str,
+    kafka: &KafkaConfig,
     topic: &str,
     partitions: i32,
     timeout: Duration,
 ) -> Result<Ensured, KafkaError> {
     let deadline = Instant::now() + timeout;
-    let client = connect(brokers)?;
-    let sort = |code| KafkaError::sort(brokers, topic, "creating the topic", code);
-    match topic_id::describe(&client, topic, timeout) {
+    let connection = Connection::open(kafka)?;
+    let sort = |code| connection.sort(topic, "creating the topic", code);
+    match connection.describe(topic, timeout) {
         Ok(found) => {
             return Ok(Ensured::Found {
                 partitions: found.partitions,
@@ -112,10 +124,13 @@ pub async fn ensure_topic(
     }
     let asked = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     let options = AdminOptions::new().operation_timeout(Some(timeout));
+    let client: AdminClient<DefaultClientContext> =
+        AdminClient::from_config(&client_settings(kafka)?)
+            .map_err(|error| connection.explain(topic, "starting a client", &error))?;
     let answers = client
         .create_topics([&asked], &options)
         .await
-        .map_err(|error| KafkaError::of(brokers, topic, "creating the topic", &error))?;
+        .map_err(|error| connection.explain(topic, "creating the topic", &error))?;
     let mut created = Ensured::Created;
     for answer in answers {
         match answer {
@@ -129,7 +144,7 @@ pub async fn ensure_topic(
     }
     // The controller has it; the brokers learn of it a moment later.
     loop {
-        match (topic_id::describe(&client, topic, timeout), created) {
+        match (connection.describe(topic, timeout), created) {
             (Ok(_), Ensured::Created) => return Ok(created),
             (Ok(found), Ensured::Found { .. }) => {
                 return Ok(Ensured::Found {
@@ -142,9 +157,94 @@ pub async fn ensure_topic(
     }
 }
 
-fn connect(brokers: &str) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
-    AdminClient::from_config(&client_settings(brokers))
-        .map_err(|error| KafkaError::of(brokers, "", "starting a client", &error))
+/// A client that only asks. Made as a producer, which tells why it is not connected: the client
+/// for administration does not, and a wrong password would look like a broker that is away.
+struct Connection {
+    client: BaseProducer<Heard>,
+    brokers: String,
+}
+
+/// What the client says of its connections.
+#[derive(Default)]
+struct Heard {
+    refusal: Mutex<Option<String>>,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Connection {
+    fn open(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
+        let client =
+            BaseProducer::from_config_and_context(&client_settings(kafka)?, Heard::default())
+                .map_err(|error| KafkaError::of(&kafka.brokers, "", "starting a client", &error))?;
+        Ok(Self {
+            client,
+            brokers: kafka.brokers.clone(),
+        })
+    }
+
+    /// Waits for the answer as long as the brokers may let us in.
+    fn describe(
+        &self,
+        topic: &str,
+        timeout: Duration,
+    ) -> Result<topic_id::Description, RDKafkaErrorCode> {
+        topic_id::describe(self.client.client(), topic, timeout, || {
+            self.refusal().is_none()
+        })
+    }
+
+    /// Why the brokers will not have us, if they said so.
+    fn refusal(&self) -> Option<String> {
+        self.client.poll(Duration::ZERO);
+        self.client.context().refusal.lock().ok()?.clone()
+    }
+
+    fn sort(&self, topic: &str, doing: &str, code: RDKafkaErrorCode) -> KafkaError {
+        if let Some(problem) = self.refusal() {
+            return KafkaError::Refused {
+                brokers: self.brokers.clone(),
+                problem,
+            };
+        }
+        let trouble = self.client.context().trouble.lock();
+        match (KafkaError::sort(&self.brokers, topic, doing, code), trouble) {
+            (KafkaError::Away { brokers, problem }, Ok(mut trouble)) => KafkaError::Away {
+                brokers,
+                problem: match trouble.take() {
+                    Some(trouble) => format!("{problem}; {trouble}"),
+                    None => problem,
+                },
+            },
+            (sorted, _) => sorted,
+        }
+    }
+
+    fn explain(&self, topic: &str, doing: &str, error: &rdkafka::error::KafkaError) -> KafkaError {
+        match error.rdkafka_error_code() {
+            Some(code) => self.sort(topic, doing, code),
+            None => KafkaError::of(&self.brokers, topic, doing, error),
+        }
+    }
+}
+
+impl ClientContext for Heard {
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        let refused = code.and_then(|code| security::refusal(code, reason));
+        let (place, text) = match refused {
+            Some(refused) => (&self.refusal, refused),
+            None => (&self.trouble, reason.to_owned()),
+        };
+        if let Ok(mut place) = place.lock() {
+            *place = Some(text);
+        }
+    }
+}
+
+impl ProducerContext for Heard {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 #[cfg(test)]
@@ -158,7 +258,9 @@ mod tests {
             .and_then(|listener| listener.local_addr())
             .unwrap();
         let brokers = free.to_string();
-        let error = facts(&brokers, "payments", Duration::from_millis(300)).unwrap_err();
+        let mut kafka = crate::config::Config::load(None).unwrap().kafka;
+        kafka.brokers.clone_from(&brokers);
+        let error = facts(&kafka, "payments", Duration::from_millis(300)).unwrap_err();
         assert!(matches!(error, KafkaError::Away { .. }), "{error}");
         assert!(error.to_string().contains(&brokers), "{error}");
     }

@@ -13,9 +13,9 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
-use super::KafkaError;
+use super::{KafkaError, client_settings, security};
 use crate::config::KafkaConfig;
 use crate::engine::batch::Records;
 
@@ -56,6 +56,7 @@ struct Listener {
     ends: Mutex<HashMap<i32, i64>>,
     closing: AtomicBool,
     away: AtomicBool,
+    refusal: Mutex<Option<String>>,
 }
 
 impl ClientContext for Listener {
@@ -65,6 +66,9 @@ impl ClientContext for Listener {
             .values()
             .any(|broker| broker.state == "UP");
         self.away.store(!connected, Ordering::Release);
+        if connected && let Ok(mut refusal) = self.refusal.lock() {
+            *refusal = None;
+        }
         let Ok(mut ends) = self.ends.lock() else {
             return;
         };
@@ -90,6 +94,16 @@ impl ClientContext for Listener {
 
     fn error(&self, error: ClientError, reason: &str) {
         tracing::debug!(%error, reason, "the Kafka client reports an error");
+        let refused = error
+            .rdkafka_error_code()
+            .and_then(|code| security::refusal(code, reason));
+        if let (Some(refused), Ok(mut known)) = (refused, self.refusal.lock()) {
+            // It is tried again and again: said once.
+            if known.is_none() {
+                tracing::warn!(problem = refused, "Kafka is there and nobody is let in");
+            }
+            *known = Some(refused);
+        }
     }
 }
 
@@ -144,9 +158,7 @@ impl Consumer {
             problem: format!("joining the group {group}: {error}"),
         };
         let queue_kib = (config.queue_budget_kib / lanes).max(1024);
-        let client: BaseConsumer<Listener> = ClientConfig::new()
-            .set("bootstrap.servers", &config.brokers)
-            .set("client.id", "vigie")
+        let client: BaseConsumer<Listener> = client_settings(config)?
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -330,6 +342,12 @@ impl Consumer {
     /// Whether no broker is connected, as the client last looked.
     pub fn is_away(&self) -> bool {
         self.client.context().away.load(Ordering::Acquire)
+    }
+
+    /// Why the brokers refuse us since they were last connected, if they do: it may pass, when
+    /// the brokers' side is mended.
+    pub fn refusal(&self) -> Option<String> {
+        self.client.context().refusal.lock().ok()?.clone()
     }
 
     /// Leaves the group. Brokers that say nothing are waited for at most `within`: the group

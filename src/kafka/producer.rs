@@ -14,6 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::{KafkaError, client_settings};
+use crate::config::KafkaConfig;
 
 /// How records are packed on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,9 +58,9 @@ impl<T: Send + Sync + 'static> Producer<T> {
     /// for its acknowledgement, retries included, before it fails.
     ///
     /// # Errors
-    /// When librdkafka refuses the settings.
+    /// When librdkafka refuses the settings, or a file of certificates cannot be read.
     pub fn new(
-        brokers: &str,
+        kafka: &KafkaConfig,
         topic: &str,
         compression: Compression,
         patience: Duration,
@@ -68,7 +69,7 @@ impl<T: Send + Sync + 'static> Producer<T> {
             Compression::None => "none",
             Compression::Lz4 => "lz4",
         };
-        let mut settings = client_settings(brokers);
+        let mut settings = client_settings(kafka)?;
         settings
             .set("client.id", "vigie-producer")
             // The Java client's choice, so that any producer agrees on an account's partition.
@@ -80,11 +81,12 @@ impl<T: Send + Sync + 'static> Producer<T> {
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "65536")
             .set("message.timeout.ms", patience.as_millis().to_string());
-        let client = BaseProducer::from_config_and_context(&settings, Reports::default())
-            .map_err(|error| KafkaError::of(brokers, topic, "starting a producer", &error))?;
+        let client = BaseProducer::from_config_and_context(&settings, Reports::default()).map_err(
+            |error| KafkaError::of(&kafka.brokers, topic, "starting a producer", &error),
+        )?;
         Ok(Self {
             client,
-            brokers: brokers.to_owned(),
+            brokers: kafka.brokers.clone(),
             topic: topic.to_owned(),
         })
     }

@@ -10,12 +10,16 @@
 
 use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rdkafka::admin::AdminClient;
 use rdkafka::bindings as sys;
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::types::{RDKafka, RDKafkaErrorCode};
+
+/// The request fails by itself at its timeout; this much more lets its answer come through.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Milliseconds between two looks at whether the brokers let us in at all.
+const LOOK_EVERY: i32 = 50;
 
 /// What the brokers say of a topic.
 pub(super) struct Description {
@@ -25,18 +29,20 @@ pub(super) struct Description {
     pub(super) partitions: i32,
 }
 
-/// Asks for one topic. Blocks for at most about `timeout`.
+/// Asks for one topic. Blocks for at most about `timeout`, and only as long as `hopeful` says so.
 ///
 /// # Errors
 /// The code with which the request or the topic failed.
-pub(super) fn describe(
-    client: &AdminClient<DefaultClientContext>,
+pub(super) fn describe<C: ClientContext>(
+    client: &Client<C>,
     topic: &str,
     timeout: Duration,
+    mut hopeful: impl FnMut() -> bool,
 ) -> Result<Description, RDKafkaErrorCode> {
     let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
+    let deadline = Instant::now() + timeout + PATIENCE;
     let timeout = super::milliseconds(timeout);
-    let handle = client.inner().native_ptr();
+    let handle = client.native_ptr();
     let options = options(handle, timeout)?;
     // SAFETY: librdkafka copies the one name that the array of length 1 points to.
     let names = own(
@@ -52,14 +58,19 @@ pub(super) fn describe(
     unsafe {
         sys::rd_kafka_DescribeTopics(handle, names.pointer(), options.pointer(), queue.pointer());
     }
-    // The request fails by itself at its timeout; the second more lets its answer come through.
-    // SAFETY: the queue is alive; the event returned is ours to destroy, or null.
-    let event = own(
-        unsafe { sys::rd_kafka_queue_poll(queue.pointer(), timeout.saturating_add(1000)) },
-        sys::rd_kafka_event_destroy,
-    )?;
-    // SAFETY: the event is alive until the end of this function.
-    unsafe { read(event.pointer()) }
+    loop {
+        // SAFETY: the queue is alive; the event returned is ours to destroy, or null.
+        let event = own(
+            unsafe { sys::rd_kafka_queue_poll(queue.pointer(), LOOK_EVERY) },
+            sys::rd_kafka_event_destroy,
+        );
+        match event {
+            // SAFETY: the event is alive until the end of this arm.
+            Ok(event) => return unsafe { read(event.pointer()) },
+            Err(nothing) if Instant::now() >= deadline || !hopeful() => return Err(nothing),
+            Err(_) => {}
+        }
+    }
 }
 
 /// The options of the request; made with its timeout.

@@ -134,7 +134,7 @@ fn setup(config: &Config) -> Result<Setup> {
 fn wait_for_topic(config: &Config, part: &Part, stop: &Stop) -> Result<Option<TopicFacts>> {
     while !stop.is_requested() {
         part.tick();
-        match facts(&config.kafka.brokers, &config.stream.topic, ASK_KAFKA) {
+        match facts(&config.kafka, &config.stream.topic, ASK_KAFKA) {
             Ok(topic) => return Ok(Some(topic)),
             Err(problem @ (KafkaError::Away { .. } | KafkaError::NoTopic { .. })) => {
                 tracing::warn!(%problem, "waiting for Kafka (kafka.brokers, stream.topic)");

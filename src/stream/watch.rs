@@ -161,7 +161,10 @@ impl Watch {
             problems.push(format!("taking the partitions {wanted:?}"));
         }
         if source.consumer().is_away() {
-            problems.push("Kafka is away: no broker is connected (kafka.brokers)".into());
+            problems.push(match source.consumer().refusal() {
+                Some(refusal) => format!("Kafka refuses us: {refusal}"),
+                None => "Kafka is away: no broker is connected (kafka.brokers)".into(),
+            });
         }
         if let Some(away) = &self.away {
             problems.push(format!("the database is away: {}", away.problem));

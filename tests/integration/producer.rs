@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use vigie::config::{Config, KafkaConfig};
 use vigie::kafka::KafkaError;
 use vigie::kafka::admin::{Ensured, OffsetRange, ensure_topic, facts, offsets};
 use vigie::kafka::producer::{Acknowledged, Compression, Handed, Producer};
 
 const WAIT: Duration = Duration::from_secs(20);
 
-fn brokers() -> String {
-    std::env::var("VIGIE_KAFKA__BROKERS").expect("VIGIE_KAFKA__BROKERS: source .stack/NAME/env")
+fn kafka() -> KafkaConfig {
+    let config = Config::load(None).expect("settings of a stack: source .stack/NAME/env");
+    config.kafka
 }
 
 /// A topic's name that no other test and no other run has.
@@ -20,13 +22,13 @@ fn unused(name: &str) -> String {
 
 async fn fresh_topic(name: &str) -> String {
     let topic = unused(name);
-    let ensured = ensure_topic(&brokers(), &topic, 8, WAIT).await.unwrap();
+    let ensured = ensure_topic(&kafka(), &topic, 8, WAIT).await.unwrap();
     assert_eq!(ensured, Ensured::Created);
     topic
 }
 
 fn producer<T: Send + Sync>(topic: &str) -> Producer<T> {
-    Producer::new(&brokers(), topic, Compression::Lz4, WAIT).unwrap()
+    Producer::new(&kafka(), topic, Compression::Lz4, WAIT).unwrap()
 }
 
 fn settle<T: Send + Sync>(producer: &Producer<T>, into: &mut Vec<Acknowledged<T>>) {
@@ -88,7 +90,7 @@ async fn a_full_queue_says_so_and_loses_nothing() {
     let mut numbers: Vec<u64> = acknowledged.iter().map(|record| *record.carried).collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..RECORDS));
-    let ranges = offsets(&brokers(), &topic, 8, WAIT).unwrap();
+    let ranges = offsets(&kafka(), &topic, 8, WAIT).unwrap();
     let stored: i64 = ranges.iter().map(|range| range.latest).sum();
     assert_eq!(stored, RECORDS as i64);
 }
@@ -96,19 +98,19 @@ async fn a_full_queue_says_so_and_loses_nothing() {
 #[tokio::test]
 async fn a_topic_is_made_once_and_keeps_its_id_and_partitions() {
     let topic = fresh_topic("facts").await;
-    let made = facts(&brokers(), &topic, WAIT).unwrap();
+    let made = facts(&kafka(), &topic, WAIT).unwrap();
     assert_eq!(made.partitions, 8);
     assert!(made.topic_id.is_some() && !made.cluster_id.is_empty());
-    let again = ensure_topic(&brokers(), &topic, 3, WAIT).await.unwrap();
+    let again = ensure_topic(&kafka(), &topic, 3, WAIT).await.unwrap();
     assert_eq!(again, Ensured::Found { partitions: 8 });
-    assert_eq!(facts(&brokers(), &topic, WAIT).unwrap(), made);
+    assert_eq!(facts(&kafka(), &topic, WAIT).unwrap(), made);
     let empty = OffsetRange {
         earliest: 0,
         latest: 0,
     };
-    assert_eq!(offsets(&brokers(), &topic, 8, WAIT).unwrap(), [empty; 8]);
+    assert_eq!(offsets(&kafka(), &topic, 8, WAIT).unwrap(), [empty; 8]);
     let other = fresh_topic("facts").await;
-    let other = facts(&brokers(), &other, WAIT).unwrap();
+    let other = facts(&kafka(), &other, WAIT).unwrap();
     assert_ne!(other.topic_id, made.topic_id);
     assert_eq!(other.cluster_id, made.cluster_id);
 }
@@ -117,7 +119,7 @@ async fn a_topic_is_made_once_and_keeps_its_id_and_partitions() {
 fn asking_for_a_topic_that_is_missing_says_so_and_does_not_make_it() {
     let topic = unused("missing");
     for _ in 0..3 {
-        let error = facts(&brokers(), &topic, WAIT).unwrap_err();
+        let error = facts(&kafka(), &topic, WAIT).unwrap_err();
         assert!(matches!(error, KafkaError::NoTopic { .. }), "{error}");
     }
 }
