@@ -8,7 +8,7 @@ CARGO_DENY := .stack/cache/tools/bin/cargo-deny
 
 BUNDLE ?= card
 
-.PHONY: help setup demo test check bench bench-check deny train train-check stack-up stack-down stack-status stack-wipe
+.PHONY: help setup demo test check bench bench-check deny train train-check dashboards-check stack-up stack-down stack-status stack-wipe
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ train: ## Train BUNDLE=card from DATA=….csv.zst, judge it by TEST=….csv.zst,
 
 train-check: ## Format, types and tests of the training project and of the committed golden rows
 	@python="$$(models/training/venv.sh)" && cd models/training && \
+	  "$$python" -m ruff format --check . && "$$python" -m ruff check . && \
+	  "$$python" -m mypy && "$$python" -m pytest -q
+
+dashboards-check: ## Format, types and tests of alert rules and dashboards (needs a running stack: source its env first)
+	@python="$$(grafana/venv.sh)" && cd grafana && \
 	  "$$python" -m ruff format --check . && "$$python" -m ruff check . && \
 	  "$$python" -m mypy && "$$python" -m pytest -q
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The development stack without containers: Apache Kafka, PostgreSQL and an SMTP sink, all real, on the loopback.
+# The development stack without containers: Apache Kafka, PostgreSQL, Prometheus and an SMTP sink, all real, on the
+# loopback.
 set -euo pipefail
 
 usage() {
@@ -17,10 +18,11 @@ Usage: scripts/stack.sh VERB [SERVICE] [--name NAME]
   kill SERVICE       end it without warning (SIGKILL)
   psql [ROLE] [-- …] psql as reader (default), writer, migrator, desk or admin; what follows -- is for psql
 
-SERVICE is kafka, postgres or smtp. NAME (default: dev) is a stack of its own: ports, data, secrets.
+SERVICE is kafka, postgres, smtp or prometheus. NAME (default: dev) is a stack of its own: ports, data, secrets.
 Everything lies in .stack/; `source .stack/NAME/env` points the processor at it.
-Ports are chosen once and remembered; VIGIE_KAFKA_PORT, VIGIE_CONTROLLER_PORT, VIGIE_POSTGRES_PORT and
-VIGIE_SMTP_PORT choose them for you. VIGIE_STACK_CACHE moves the downloads.
+Ports are chosen once and remembered; VIGIE_KAFKA_PORT, VIGIE_CONTROLLER_PORT, VIGIE_POSTGRES_PORT, VIGIE_SMTP_PORT
+and VIGIE_PROMETHEUS_PORT choose them for you. VIGIE_STACK_CACHE moves the downloads.
+Prometheus scrapes whatever stands in .stack/NAME/targets/ANYTHING.json: [{"targets": ["127.0.0.1:9464"]}]
 TEXT
 }
 
@@ -41,7 +43,7 @@ verb=${words[0]:-}
 service=${words[1]:-}
 [[ $NAME =~ ^[a-z0-9][a-z0-9_-]*$ && $NAME != cache ]] || { echo "not a name for a stack: $NAME" >&2; exit 2; }
 
-for part in base downloads kafka postgres smtp; do
+for part in base downloads kafka postgres smtp prometheus; do
   # shellcheck source=/dev/null
   source "$ROOT/scripts/stack/$part.sh"
 done
@@ -64,15 +66,18 @@ up() {
   start_kafka
   start_postgres
   start_smtp
+  start_prometheus
   await_smtp
   await_postgres
   await_kafka
+  await_prometheus
   say "up after $((SECONDS - began)) s; source $DIR/env"
 }
 
 down() {
   [[ -d $DIR ]] || { say "nothing is running" && return; }
   lock_stack
+  end_prometheus
   end_smtp
   end_postgres
   end_kafka
@@ -89,7 +94,7 @@ wipe() {
 status() {
   local all=0 one
   if [[ -f $PORTS ]]; then read_ports; fi
-  for one in kafka postgres smtp; do status_of "$one" || all=1; done
+  for one in kafka postgres smtp prometheus; do status_of "$one" || all=1; done
   return $all
 }
 
@@ -154,6 +159,9 @@ VIGIE_STACK_SMTP_MODE=$SMTP_MODE
 VIGIE_STACK_SMTP_SINK=$ROOT/scripts/smtp_sink.py
 VIGIE_STACK_PYTHON=$PYTHON
 VIGIE_STACK_TLS=$TLS
+VIGIE_STACK_PROMETHEUS=http://127.0.0.1:$PROMETHEUS_PORT
+VIGIE_STACK_TARGETS=$TARGETS
+VIGIE_STACK_TOOLS=$TOOLS
 ENV
   } >"$file.part"
   mv "$file.part" "$file"
@@ -165,7 +173,7 @@ case $verb in
   download) mkdir -p "$CACHE" && download_all ;;
   start | pause | resume | kill)
     case $service in
-      kafka | postgres | smtp) ;;
+      kafka | postgres | smtp | prometheus) ;;
       *) usage >&2 && exit 2 ;;
     esac
     case $verb in start) start "$service" ;; *) "${verb}_service" "$service" ;; esac

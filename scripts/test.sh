@@ -41,6 +41,9 @@ step "the SMTP sink"
 step "the demo's figures"
 "$VIGIE_STACK_PYTHON" scripts/test_demo.py
 
+step "the alert rules and the dashboards"
+make --no-print-directory dashboards-check
+
 step "the workspace"
 cargo test --workspace --locked --no-fail-fast
 

@@ -9,8 +9,10 @@ LOGS="$DIR/logs"
 PIDS="$DIR/pids"
 SECRETS="$DIR/secrets"
 PORTS="$DIR/ports"
-# Ours come from the file or a VIGIE_ variable, not from whatever the environment calls so.
-unset KAFKA_PORT CONTROLLER_PORT POSTGRES_PORT SMTP_PORT
+# What needs a port: one word each. Ours come from the file or a VIGIE_ variable, not from whatever the environment
+# calls so.
+PORT_NAMES=(KAFKA CONTROLLER POSTGRES SMTP PROMETHEUS)
+unset "${PORT_NAMES[@]/%/_PORT}"
 
 say() { printf 'stack %s: %s\n' "$NAME" "$*"; }
 
@@ -69,27 +71,31 @@ print(*(listener.getsockname()[1] for listener in held))
 PY
 }
 
-# Sets KAFKA_PORT, CONTROLLER_PORT, POSTGRES_PORT and SMTP_PORT to what was chosen at the first `up`.
+# Sets KAFKA_PORT and its likes to what was chosen at the first `up`.
 read_ports() {
   [[ -f $PORTS ]] || die "this stack has never been up"
   # shellcheck disable=SC1090
   source "$PORTS"
 }
 
-# A variable wins over what is remembered, and what is remembered over a new choice.
+# A variable wins over what is remembered, and what is remembered over a new choice: a service that came later gets
+# its port beside those that the others have.
 choose_ports() {
-  local fresh
-  if [[ -f $PORTS ]]; then
-    read_ports
-  else
-    read -r -a fresh <<<"$(free_ports 4)"
+  local name variable wanted fresh missing=()
+  if [[ -f $PORTS ]]; then read_ports; fi
+  for name in "${PORT_NAMES[@]}"; do
+    variable="${name}_PORT" wanted="VIGIE_${name}_PORT"
+    [[ -z ${!wanted:-} ]] || printf -v "$variable" %s "${!wanted}"
+    [[ -n ${!variable:-} ]] || missing+=("$variable")
+  done
+  if ((${#missing[@]})); then
+    read -r -a fresh <<<"$(free_ports "${#missing[@]}")"
+    for name in "${!missing[@]}"; do printf -v "${missing[name]}" %s "${fresh[name]}"; done
   fi
-  KAFKA_PORT="${VIGIE_KAFKA_PORT:-${KAFKA_PORT:-${fresh[0]}}}"
-  CONTROLLER_PORT="${VIGIE_CONTROLLER_PORT:-${CONTROLLER_PORT:-${fresh[1]}}}"
-  POSTGRES_PORT="${VIGIE_POSTGRES_PORT:-${POSTGRES_PORT:-${fresh[2]}}}"
-  SMTP_PORT="${VIGIE_SMTP_PORT:-${SMTP_PORT:-${fresh[3]}}}"
-  printf '%s=%s\n' KAFKA_PORT "$KAFKA_PORT" CONTROLLER_PORT "$CONTROLLER_PORT" \
-    POSTGRES_PORT "$POSTGRES_PORT" SMTP_PORT "$SMTP_PORT" >"$PORTS"
+  for name in "${PORT_NAMES[@]}"; do
+    variable="${name}_PORT"
+    printf '%s=%s\n' "$variable" "${!variable}"
+  done >"$PORTS"
 }
 
 is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What comes from outside: the broker's jars, the SMTP sink's Python packages, the ONNX runtime's library.
+# What comes from outside: the broker's jars, the SMTP sink's Python packages, the ONNX runtime's library; prometheus.sh
+# adds its own.
 # Kept in the cache for all stacks of this clone; each step is done once.
 
 KAFKA_VERSION=4.1.1
@@ -19,6 +20,7 @@ download_all() {
   download_kafka
   download_python
   download_onnxruntime
+  download_prometheus
   exec {lock}>&-
 }
 
