@@ -8,6 +8,7 @@ pub mod decode;
 pub mod features;
 pub mod golden;
 pub mod mask;
+pub mod origin;
 pub mod policy;
 pub mod score;
 pub mod token;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use batch::{DeadLetter, Decided, Events, Features, Reason, Records};
 use decode::{Decoder, decode};
 use features::Plan;
+use origin::OriginRule;
 use policy::Policy;
 use score::OnnxModel;
 use velocity::{Observed, Seen, Shard, Tally, WindowStats, identity};
@@ -176,15 +178,22 @@ pub struct Engine {
     pub preparation: Preparation,
     model: OnnxModel,
     policy: Policy,
+    origin: OriginRule,
 }
 
 impl Engine {
     /// Joins the parts.
-    pub fn new(preparation: Preparation, model: OnnxModel, policy: Policy) -> Self {
+    pub fn new(
+        preparation: Preparation,
+        model: OnnxModel,
+        policy: Policy,
+        origin: OriginRule,
+    ) -> Self {
         Self {
             preparation,
             model,
             policy,
+            origin,
         }
     }
 
@@ -209,6 +218,7 @@ impl Engine {
             .iter()
             .map(|score| self.policy.decide(*score))
             .unzip();
+        let origins = self.origin.of_events(records.heads(), &prepared.events);
         ended(Step::Decide);
         Decided {
             heads: records.heads().to_vec(),
@@ -217,6 +227,7 @@ impl Engine {
             scores,
             decisions,
             reasons,
+            origins,
             dead_letters: prepared.dead_letters,
             duplicates: prepared.duplicates,
             score_error,

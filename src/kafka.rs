@@ -17,6 +17,11 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::config::KafkaConfig;
 
+/// Header of a record that was loaded from the past, with the value [`BACKFILL_VALUE`].
+pub const BACKFILL_HEADER: &str = "vigie-backfill";
+/// What [`BACKFILL_HEADER`] says of a backfill.
+pub const BACKFILL_VALUE: &[u8] = b"1";
+
 /// What went wrong between us and the brokers.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaError {

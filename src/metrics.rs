@@ -17,7 +17,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::desk::notifier::channels::Channel;
-use crate::engine::batch::{Decided, Decision, Micros, Reason};
+use crate::engine::batch::{Decided, Decision, Micros, Origin, Reason};
 use record_histogram::RecordHistogram;
 
 pub use lanes::{LaneGauges, PartitionGauge, PartitionState};
@@ -167,10 +167,15 @@ pub fn batch(decided: &Decided, times: &StageTimes, committed_at: Micros) {
         let count = rows.filter(|letter| letter.reason == reason).count();
         dead_letters(reason, count);
     }
+    // The canary is no payment of anybody: it would blur how often what is decided.
+    let canary = |row: usize| decided.origins[row] == Origin::Canary;
     for decision in Decision::ALL {
-        let count = decided.decisions.iter().filter(|d| **d == decision).count();
-        decisions(decision, count);
+        let rows = decided.decisions.iter().enumerate();
+        let of_customers = rows.filter(|(row, found)| **found == decision && !canary(*row));
+        decisions(decision, of_customers.count());
     }
+    let past = decided.origins.iter().filter(|o| **o == Origin::Backfill);
+    counter!("vigie_backfill_total").increment(past.count() as u64);
     let unscored = decided.scores.iter().filter(|score| score.is_nan()).count();
     counter!("vigie_scorer_fallback_total").increment(unscored as u64);
     let seconds = |row: &u32| {
@@ -178,8 +183,9 @@ pub fn batch(decided: &Decided, times: &StageTimes, committed_at: Micros) {
         (committed_at - sent_at).max(0) as f64 / 1e6
     };
     END_TO_END.record(decided.events.record.iter().map(seconds));
-    let scores = decided.scores.iter().filter(|score| !score.is_nan());
-    SCORES.record(scores.map(|score| f64::from(*score)));
+    let scores = decided.scores.iter().enumerate();
+    let of_customers = scores.filter(|(row, score)| !score.is_nan() && !canary(*row));
+    SCORES.record(of_customers.map(|(_, score)| f64::from(*score)));
 }
 
 /// States how a lane stands, in place of what it said before.
@@ -285,6 +291,10 @@ fn describe() {
     );
     describe_counter!("vigie_decisions_total", "Scored payments by decision.");
     describe_counter!(
+        "vigie_backfill_total",
+        "Scored payments that were loaded from the past: nobody is told of them."
+    );
+    describe_counter!(
         "vigie_scorer_fallback_total",
         "Payments decided by the policy's fallback because there was no score."
     );
@@ -337,28 +347,34 @@ fn start_at_zero() {
         }
     }
     counter!("vigie_scorer_fallback_total").increment(0);
+    counter!("vigie_backfill_total").increment(0);
     outbox(0, Duration::ZERO);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::batch::{DeadLetter, Events, ReasonCode, Records};
+    use crate::engine::batch::{DeadLetter, Events, Origin, ReasonCode, Records};
 
     fn decided() -> Decided {
         let mut records = Records::default();
-        for offset in 0..4 {
+        for offset in 0..5 {
             records.push((0, offset), 1_000_000 * offset, None, None);
         }
         Decided {
             heads: records.heads().to_vec(),
             events: Events {
-                record: vec![0, 2],
+                record: vec![0, 2, 4],
                 ..Events::default()
             },
-            scores: vec![0.95, f32::NAN],
-            decisions: vec![Decision::Block, Decision::Review],
-            reasons: vec![ReasonCode::ScoreBlock, ReasonCode::NotAssessed],
+            scores: vec![0.95, f32::NAN, 0.99],
+            decisions: vec![Decision::Block, Decision::Review, Decision::Block],
+            reasons: vec![
+                ReasonCode::ScoreBlock,
+                ReasonCode::NotAssessed,
+                ReasonCode::ScoreBlock,
+            ],
+            origins: vec![Origin::Backfill, Origin::Live, Origin::Canary],
             dead_letters: vec![DeadLetter {
                 partition: 0,
                 offset: 1,
@@ -391,20 +407,21 @@ mod tests {
         let page = exposition.render();
         for line in [
             "# TYPE vigie_events_total counter",
-            "vigie_events_total{outcome=\"scored\"} 2",
+            "vigie_events_total{outcome=\"scored\"} 3",
             "vigie_events_total{outcome=\"dead\"} 1",
             "vigie_events_total{outcome=\"duplicate\"} 1",
             "vigie_dead_letters_total{reason=\"not_json\"} 1",
             "vigie_dead_letters_total{reason=\"tombstone\"} 0",
             "vigie_decisions_total{decision=\"block\"} 1",
+            "vigie_backfill_total 1",
             "vigie_scorer_fallback_total 1",
             "vigie_stage_seconds_bucket{stage=\"score\",le=\"0.0025\"} 1",
             "vigie_stage_seconds_bucket{stage=\"score\",le=\"0.001\"} 0",
             "vigie_batch_rows_bucket{le=\"5\"} 1",
-            "vigie_end_to_end_seconds_bucket{le=\"0.02\"} 0",
-            "vigie_end_to_end_seconds_bucket{le=\"0.03\"} 1",
-            "vigie_end_to_end_seconds_bucket{le=\"2.5\"} 2",
-            "vigie_end_to_end_seconds_count 2",
+            "vigie_end_to_end_seconds_bucket{le=\"0.02\"} 1",
+            "vigie_end_to_end_seconds_bucket{le=\"0.03\"} 2",
+            "vigie_end_to_end_seconds_bucket{le=\"2.5\"} 3",
+            "vigie_end_to_end_seconds_count 3",
             "vigie_score_bucket{le=\"0.9\"} 0",
             "vigie_score_bucket{le=\"0.95\"} 1",
             "vigie_score_count 1",

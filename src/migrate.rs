@@ -32,6 +32,11 @@ const MIGRATIONS: &[Migration] = &[
         include_str!("../migrations/0012_notices.sql"),
     ),
     Migration::new(
+        14,
+        "publishing",
+        include_str!("../migrations/0014_publishing.sql"),
+    ),
+    Migration::new(
         15,
         "figures",
         include_str!("../migrations/0015_figures.sql"),

@@ -40,19 +40,22 @@ pub struct RecordHead {
     pub offset: i64,
     /// The record's own timestamp.
     pub timestamp: Micros,
+    /// Whether its header says that it was loaded from the past; see [`Origin::Backfill`].
+    pub backfill: bool,
     key: Option<Range<usize>>,
     payload: Option<Range<usize>>,
 }
 
 impl Records {
-    /// Adds a record; `payload` is `None` for a tombstone.
+    /// Adds a record; `payload` is `None` for a tombstone. It is no backfill until its head
+    /// says so.
     pub fn push(
         &mut self,
         (partition, offset): (i32, i64),
         timestamp: Micros,
         key: Option<&[u8]>,
         payload: Option<&[u8]>,
-    ) {
+    ) -> &mut RecordHead {
         let mut keep = |part: &[u8]| {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(part);
@@ -62,10 +65,11 @@ impl Records {
             partition,
             offset,
             timestamp,
+            backfill: false,
             key: key.map(&mut keep),
             payload: payload.map(&mut keep),
         };
-        self.heads.push(head);
+        self.heads.push_mut(head)
     }
 
     /// How many records.
@@ -402,6 +406,17 @@ impl ReasonCode {
     }
 }
 
+/// Where a payment comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Of a customer, now.
+    Live,
+    /// Loaded from the past: it fills the account's history, and nobody is told of it.
+    Backfill,
+    /// Our own, sent to see that everything works: always told, and left out of every figure.
+    Canary,
+}
+
 /// A batch with its decisions: what one transaction stores.
 ///
 /// Only payments that are to be stored are left in `events`; every vector has one entry each.
@@ -419,6 +434,8 @@ pub struct Decided {
     pub decisions: Vec<Decision>,
     /// Why.
     pub reasons: Vec<ReasonCode>,
+    /// Where they come from.
+    pub origins: Vec<Origin>,
     /// Records that are no payment, in no particular order.
     pub dead_letters: Vec<DeadLetter>,
     /// Repeats of payments already known, by partition and offset.
@@ -431,6 +448,15 @@ impl Decided {
     /// Where the record of the payment in `row` stands.
     pub fn head(&self, row: usize) -> &RecordHead {
         &self.heads[self.events.record[row] as usize]
+    }
+
+    /// Whether on-call is to hear of the payment in `row`.
+    pub fn raises_alert(&self, row: usize) -> bool {
+        match self.origins[row] {
+            Origin::Live => self.decisions[row] != Decision::Allow,
+            Origin::Backfill => false,
+            Origin::Canary => true,
+        }
     }
 
     /// Forgets everything of partitions that are no longer this lane's.
@@ -459,5 +485,6 @@ impl Decided {
         retain(&mut self.scores, &keep);
         retain(&mut self.decisions, &keep);
         retain(&mut self.reasons, &keep);
+        retain(&mut self.origins, &keep);
     }
 }

@@ -10,12 +10,12 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{KafkaError, client_settings, security};
+use super::{BACKFILL_HEADER, BACKFILL_VALUE, KafkaError, client_settings, security};
 use crate::config::KafkaConfig;
 use crate::engine::batch::Records;
 
@@ -215,12 +215,13 @@ impl Consumer {
             }
             Some(Ok(message)) => {
                 let millis = message.timestamp().to_millis().unwrap_or(0);
-                records.push(
+                let head = records.push(
                     (message.partition(), message.offset()),
                     millis.saturating_mul(1_000),
                     message.key(),
                     message.payload(),
                 );
+                head.backfill = says_backfill(&message);
                 Ok(Polled::Record)
             }
             Some(Err(error)) => self.sort_poll_error(&error),
@@ -400,4 +401,15 @@ impl Consumer {
             problem: format!("{doing}: {error}"),
         }
     }
+}
+
+/// Headers are unpacked only where there are any.
+fn says_backfill(message: &BorrowedMessage<'_>) -> bool {
+    let says = Header {
+        key: BACKFILL_HEADER,
+        value: Some(BACKFILL_VALUE),
+    };
+    message
+        .headers()
+        .is_some_and(|headers| headers.iter().any(|header| header == says))
 }

@@ -11,9 +11,10 @@ use super::watch::Watch;
 use super::{Lane, LaneError, Setup, Stop, single_threaded};
 use crate::bundle::Bundle;
 use crate::config::{Config, ConfigError};
-use crate::engine::batch::{Micros, Records};
+use crate::engine::batch::{Micros, Records, Token};
 use crate::engine::decode::{Decoder, Rules};
 use crate::engine::features::Plan;
+use crate::engine::origin::OriginRule;
 use crate::engine::policy::Policy;
 use crate::engine::score::{OnnxModel, Runtime};
 use crate::engine::token::TokenKey;
@@ -242,7 +243,17 @@ fn engine(setup: &Setup, model: OnnxModel, policy: &Policy) -> Result<Engine, La
         .map_err(|error| LaneError::Refused(error.to_string()))?;
     let decoder = Decoder::new(setup.bundle.schema.clone(), setup.key.clone(), rules);
     let preparation = Preparation::new(decoder, setup.plan.clone());
-    Ok(Engine::new(preparation, model, policy.clone()))
+    let origin = OriginRule {
+        canary: canary(setup),
+    };
+    Ok(Engine::new(preparation, model, policy.clone(), origin))
+}
+
+/// The account of the canary, when one is sent at all.
+fn canary(setup: &Setup) -> Option<Token> {
+    let (canary, schema) = (&setup.config.canary, &setup.bundle.schema);
+    let account = schema.field(schema.roles.account);
+    (!canary.every.is_zero()).then(|| setup.key.of_field(account, &canary.account))
 }
 
 /// Does `work` unless the process is to stop first: a database that says nothing is waited for

@@ -6,6 +6,7 @@ mod held;
 mod kafka;
 mod kills;
 mod members;
+mod origins;
 
 use std::time::Duration;
 

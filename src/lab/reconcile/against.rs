@@ -17,7 +17,8 @@ use super::{Check, EXAMPLES, differences};
 /// In the order of the key, so that two passes can be merged.
 const ROWS: &str = "\
     SELECT event_time, trans_num, account, features, score, decision, base_score, amount, \
-           body_hash, reasons, source_partition, source_offset, model_version, policy_version \
+           body_hash, reasons, source_partition, source_offset, model_version, policy_version, \
+           origin \
     FROM payments_scored WHERE event_day = $1 AND stream = $2 \
     ORDER BY event_time, trans_num, account";
 
@@ -212,9 +213,11 @@ fn differing(a: &Row, b: &Row) -> Result<Vec<String>, Error> {
             words.push(format!("{what} ({ours:?}, there {theirs:?})"));
         }
     }
-    let (ours, theirs): (i16, i16) = (a.try_get(5)?, b.try_get(5)?);
-    if ours != theirs {
-        words.push(format!("decision ({ours}, there {theirs})"));
+    for (what, column) in [("decision", 5), ("origin", 14)] {
+        let (ours, theirs): (i16, i16) = (a.try_get(column)?, b.try_get(column)?);
+        if ours != theirs {
+            words.push(format!("{what} ({ours}, there {theirs})"));
+        }
     }
     for (what, column) in [("amount", 7), ("body", 8)] {
         if a.try_get::<_, i64>(column)? != b.try_get::<_, i64>(column)? {

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::bundle::Schema;
 use crate::bundle::schema::Kind;
 use crate::database::{DAYS_TO_2000, MICROS_TO_2000};
-use crate::engine::batch::{Column, Decided, Decision, FeatureColumn, ReasonCode, Texts};
+use crate::engine::batch::{Column, Decided, Decision, FeatureColumn, Origin, ReasonCode, Texts};
 
 use super::Versions;
 
@@ -20,8 +20,8 @@ const TEXT_OID: i32 = 25;
 /// The columns of a payment in the order they are sent.
 pub(super) const PAYMENT_COLUMNS: &str = "stream, trans_num, account, event_time, event_day, \
      amount, currency, merchant, category, country, event, score, decision, reasons, features, \
-     model_version, policy_version, body_hash, source_partition, source_offset";
-const PAYMENT_FIELDS: i16 = 20;
+     model_version, policy_version, body_hash, source_partition, source_offset, origin";
+const PAYMENT_FIELDS: i16 = 21;
 
 /// The columns of a label in the order they are sent.
 pub(super) const LABEL_COLUMNS: &str =
@@ -132,7 +132,9 @@ impl Encoder {
         let empty = out.len();
         for &row in &self.order {
             let row = row as usize;
-            if let (Some(label), true) = (labels[row], stored(row)) {
+            // The canary is no truth about payments.
+            let is_truth = decided.origins[row] != Origin::Canary;
+            if let (Some(label), true) = (labels[row], is_truth && stored(row)) {
                 self.label(decided, row, label, &mut out);
             }
         }
@@ -184,6 +186,8 @@ impl Encoder {
         out.put_i32(4);
         out.put_i32(head.partition);
         put_i64(out, head.offset);
+        out.put_i32(2);
+        out.put_i16(origin_code(decided.origins[row]));
     }
 
     fn label(&self, decided: &Decided, row: usize, label: bool, out: &mut BytesMut) {
@@ -233,6 +237,15 @@ pub(super) fn decision_code(decision: Decision) -> i16 {
         Decision::Allow => 0,
         Decision::Review => 1,
         Decision::Block => 2,
+    }
+}
+
+/// How an origin is stored.
+pub(super) fn origin_code(origin: Origin) -> i16 {
+    match origin {
+        Origin::Live => 0,
+        Origin::Backfill => 1,
+        Origin::Canary => 2,
     }
 }
 

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use tokio_postgres::Error;
 
 use crate::database::{Day, Moment};
-use crate::engine::batch::{DeadLetter, Decided, Decision};
+use crate::engine::batch::{DeadLetter, Decided};
 
 use super::commit::Span;
-use super::encode::{Encoder, decision_code};
+use super::encode::{Encoder, decision_code, origin_code};
 use super::moments;
 use super::session::Session;
 
@@ -41,15 +41,15 @@ pub(super) const DEAD_LETTERS: &str = "\
 pub(super) const ALERTS: &str = "\
     INSERT INTO fraud_alerts (stream, source_partition, source_offset, event_day, event_time, \
                               trans_num, account, amount, currency, merchant, category, country, \
-                              score, decision, reasons) \
+                              score, decision, reasons, origin) \
     SELECT $1::smallint, a.partition, a.source_offset, a.event_day, a.event_time, a.trans_num, \
            a.account, a.amount, a.currency, a.merchant, a.category, a.country, a.score, \
-           a.decision, CASE WHEN a.reason <> '' THEN ARRAY[a.reason] END \
+           a.decision, CASE WHEN a.reason <> '' THEN ARRAY[a.reason] END, a.origin \
     FROM unnest($2::integer[], $3::bigint[], $4::date[], $5::timestamptz[], $6::text[], \
                 $7::bytea[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], \
-                $13::real[], $14::smallint[], $15::text[]) \
+                $13::real[], $14::smallint[], $15::text[], $16::smallint[]) \
          AS a (partition, source_offset, event_day, event_time, trans_num, account, amount, \
-               currency, merchant, category, country, score, decision, reason)";
+               currency, merchant, category, country, score, decision, reason, origin)";
 
 /// Moves the offsets and returns the partitions that moved.
 pub(super) async fn move_offsets(
@@ -137,7 +137,7 @@ pub(super) async fn insert_dead_letters(
     Ok(())
 }
 
-/// Stores an alert for every payment that is not allowed and that `stored` is true for.
+/// Stores an alert for every payment that raises one and that `stored` is true for.
 pub(super) async fn insert_alerts(
     session: &Session,
     stream: i16,
@@ -146,7 +146,7 @@ pub(super) async fn insert_alerts(
     stored: impl Fn(usize) -> bool,
 ) -> Result<(), Error> {
     let rows: Vec<usize> = (0..decided.events.len())
-        .filter(|&row| decided.decisions[row] != Decision::Allow && stored(row))
+        .filter(|&row| decided.raises_alert(row) && stored(row))
         .collect();
     if rows.is_empty() {
         return Ok(());
@@ -182,6 +182,7 @@ pub(super) async fn insert_alerts(
                 }),
                 &each(&rows, |row| decision_code(decided.decisions[row])),
                 &each(&rows, |row| decided.reasons[row].as_str()),
+                &each(&rows, |row| origin_code(decided.origins[row])),
             ],
         )
         .await?;

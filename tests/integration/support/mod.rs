@@ -1,6 +1,7 @@
 //! What the tests share: a schema and a topic of one's own, the real process, payments to send,
 //! batches of invented payments.
 
+pub mod bundle;
 pub mod database;
 pub mod event;
 pub mod payments;

@@ -3,7 +3,7 @@
 use vigie::bundle::schema::Kind;
 use vigie::bundle::{Bundle, EventKind, FeatureKind};
 use vigie::engine::batch::{
-    Column, DeadLetter, Decided, Decision, Events, FeatureColumn, Features, Micros, Reason,
+    Column, DeadLetter, Decided, Decision, Events, FeatureColumn, Features, Micros, Origin, Reason,
     ReasonCode, Records, Texts, Token,
 };
 use vigie::stream::store::{Span, Taken, Versions};
@@ -76,6 +76,7 @@ pub fn decided(bundle: &Bundle, payments: &[Payment]) -> Decided {
         scores: payments.iter().map(|p| p.score).collect(),
         decisions: payments.iter().map(|p| decision(p.score)).collect(),
         reasons: payments.iter().map(|p| reason(p.score)).collect(),
+        origins: vec![Origin::Live; rows],
         dead_letters: Vec::new(),
         duplicates: Vec::new(),
         score_error: None,

@@ -5,14 +5,16 @@ use std::time::{Duration, SystemTime};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::message::ToBytes;
+use rdkafka::message::{Header, OwnedHeaders, ToBytes};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::event::Event;
+use vigie::kafka::BACKFILL_HEADER;
 
 const WAIT: Duration = Duration::from_secs(60);
 
-/// One record: where it goes, its key, its payload, when it was sent.
+/// One record: where it goes, its key, its payload, when it was sent, and whether a header says
+/// that it was loaded from the past.
 #[derive(Debug, Clone)]
 pub struct Record {
     pub partition: i32,
@@ -20,6 +22,7 @@ pub struct Record {
     pub payload: Option<Vec<u8>>,
     /// Milliseconds since 1970.
     pub sent: i64,
+    pub backfill: bool,
 }
 
 impl Record {
@@ -30,6 +33,7 @@ impl Record {
             key: None,
             payload: Some(payload.into()),
             sent: jiff::Timestamp::now().as_millisecond(),
+            backfill: false,
         }
     }
 
@@ -41,6 +45,12 @@ impl Record {
     /// The same under this key.
     pub fn keyed(mut self, key: impl Into<Vec<u8>>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    /// The same with the header of a backfill, among others.
+    pub fn backfilled(mut self) -> Self {
+        self.backfill = true;
         self
     }
 }
@@ -132,6 +142,13 @@ fn as_sent<'a>(topic: &'a str, record: &'a Record) -> FutureRecord<'a, [u8], [u8
         key: record.key.as_deref().map(ToBytes::to_bytes),
         payload: record.payload.as_deref().map(ToBytes::to_bytes),
         timestamp: Some(record.sent),
-        headers: None,
+        headers: record.backfill.then(backfill_headers),
     }
+}
+
+fn backfill_headers() -> OwnedHeaders {
+    let header = |key, value| Header { key, value };
+    OwnedHeaders::new()
+        .insert(header("traceparent", Some("00-af-01")))
+        .insert(header(BACKFILL_HEADER, Some("1")))
 }
