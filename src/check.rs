@@ -14,6 +14,8 @@ use serde::Serialize;
 use crate::bundle::Bundle;
 use crate::config::{Config, HttpConfig};
 use crate::desk::notifier::mail::Mailer;
+use crate::desk::notifier::slack::Slack;
+use crate::desk::notifier::webhook::Webhook;
 use crate::engine::score::{OnnxModel, Runtime};
 use crate::engine::token::TokenKey;
 
@@ -95,6 +97,7 @@ pub async fn run(config: &Config) -> Report {
     let bound = database::look(&mut report, config).await;
     kafka::look(&mut report, config, bound).await;
     report.mail(config).await;
+    report.webhooks(config).await;
     report.http(&config.http).await;
     report
 }
@@ -247,12 +250,15 @@ impl Report {
     /// Greeting, encryption and login; no mail.
     async fn mail(&mut self, config: &Config) {
         let server = format!("{}:{}", config.mail.host, config.mail.port);
-        match Mailer::new(&config.mail) {
+        match Mailer::new(config) {
             Err(problem) => self.wrong("mail", problem.to_string(), "change that setting"),
+            Ok(None) if !config.slack.url.is_empty() || !config.webhook.url.is_empty() => {
+                self.ok("mail", "off");
+            }
             Ok(None) => self.warn(
                 "mail",
                 "off: alerts are gathered and nobody is told",
-                "set mail.host, mail.from and mail.to",
+                "set mail.host, mail.from and mail.to, or slack.url_file, or webhook.url_file",
             ),
             Ok(Some(mailer)) => match mailer.probe().await {
                 Ok(()) => self.ok("mail", format!("{server} lets us in")),
@@ -262,6 +268,31 @@ impl Report {
                     "check mail.host, mail.port, mail.tls, mail.user, mail.password_file, mail.ca_file",
                 ),
             },
+        }
+    }
+
+    /// Connection and certificate; nothing is posted.
+    async fn webhooks(&mut self, config: &Config) {
+        match Slack::new(config) {
+            Err(problem) => self.wrong("slack", problem.to_string(), "change that setting"),
+            Ok(None) => {}
+            Ok(Some(slack)) => self.webhook("slack", slack.probe().await),
+        }
+        match Webhook::new(config) {
+            Err(problem) => self.wrong("webhook", problem.to_string(), "change that setting"),
+            Ok(None) => {}
+            Ok(Some(webhook)) => self.webhook("webhook", webhook.probe().await),
+        }
+    }
+
+    fn webhook(&mut self, name: &'static str, probed: Result<(), String>) {
+        match probed {
+            Ok(()) => self.ok(name, "its server is reached; nothing was posted"),
+            Err(problem) => self.fail(
+                name,
+                problem,
+                format!("check {name}.url_file and webhook.ca_file"),
+            ),
         }
     }
 

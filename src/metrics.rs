@@ -218,6 +218,15 @@ pub fn message(channel: Channel, result: MessageResult) {
     messages(channel, result, 1);
 }
 
+/// Counts what became of several messages.
+pub fn messages(channel: Channel, result: MessageResult, count: u64) {
+    let labels = [
+        Label::from_static_parts("channel", channel.as_str()),
+        Label::from_static_parts("result", result.as_str()),
+    ];
+    counter!("vigie_messages_total", labels.iter()).increment(count);
+}
+
 /// States how many messages wait to be sent, and for how long the oldest has.
 pub fn outbox(messages: u64, oldest: Duration) {
     gauge!("vigie_outbox_depth").set(messages as f64);
@@ -239,14 +248,6 @@ fn events(outcome: &'static str, count: usize) {
 
 fn dead_letters(reason: Reason, count: usize) {
     counter!("vigie_dead_letters_total", "reason" => reason.as_str()).increment(count as u64);
-}
-
-fn messages(channel: Channel, result: MessageResult, count: u64) {
-    let labels = [
-        Label::from_static_parts("channel", channel.as_str()),
-        Label::from_static_parts("result", result.as_str()),
-    ];
-    counter!("vigie_messages_total", labels.iter()).increment(count);
 }
 
 fn decisions(decision: Decision, count: usize) {

@@ -115,6 +115,9 @@ pub struct WebhookConfig {
     pub secret_file: PathBuf,
     /// `VIGIE_WEBHOOK__CA_FILE`
     pub ca_file: PathBuf,
+    /// `VIGIE_WEBHOOK__TIMEOUT`
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
 }
 
 /// The synthetic payment that shows that the whole way works.

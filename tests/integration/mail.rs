@@ -1,45 +1,14 @@
 //! From a row in `fraud_alerts` to a mail in the server's folder.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use vigie::config::{Config, MailTls};
-use vigie::desk::notifier;
-use vigie::health::Health;
 
 use crate::support::database::{count, migrated, owner, writer};
 use crate::support::eventually;
+use crate::support::notifier::{Running, wait_until};
 use crate::support::sink::{Sink, authority, header};
-
-/// A notifier of its own; it ends when this is dropped or stopped.
-struct Running {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<anyhow::Result<()>>,
-    health: Arc<Health>,
-}
-
-impl Running {
-    fn start(config: &Config) -> Self {
-        let (stop, shutdown) = watch::channel(false);
-        let (config, health) = (config.clone(), Health::new());
-        let watched = Arc::clone(&health);
-        let task = tokio::spawn(async move { notifier::run(&config, &health, shutdown).await });
-        Self {
-            stop,
-            task,
-            health: watched,
-        }
-    }
-
-    async fn stop(self) {
-        self.stop.send(true).unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(10), self.task).await;
-        ended.expect("it ends within ten seconds").unwrap().unwrap();
-    }
-}
 
 async fn config_for(sink: &Sink) -> (Config, Client) {
     let mut config = migrated().await;
@@ -70,14 +39,6 @@ async fn raise(client: &Client, first: i64, alerts: i64) {
         )
         .await
         .unwrap();
-}
-
-async fn wait_until(client: &Client, what: &str, condition: &str) {
-    let query = format!("SELECT count(*) WHERE {condition}");
-    eventually(what, async || {
-        (count(client, &query).await == 1).then_some(())
-    })
-    .await;
 }
 
 const ALL_SENT: &str = "NOT EXISTS (SELECT FROM outbox WHERE sent_at IS NULL)

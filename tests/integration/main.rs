@@ -16,3 +16,4 @@ mod start;
 mod store;
 mod stream;
 mod support;
+mod webhooks;

@@ -75,22 +75,31 @@ impl Channels {
         })
     }
 
+    /// The channels that somebody listens to.
+    pub fn open(&self) -> Vec<Channel> {
+        [
+            (self.mail, Channel::Mail),
+            (self.slack, Channel::Slack),
+            (self.webhook, Channel::Webhook),
+            (self.canary, Channel::Canary),
+        ]
+        .into_iter()
+        .filter_map(|(open, channel)| open.then_some(channel))
+        .collect()
+    }
+
     /// Where a notice of this kind goes, and what becomes of it there.
     pub(super) fn of_kind(&self, kind: NoticeKind) -> Vec<(Channel, Fate)> {
-        let open: Vec<Channel> = match kind {
-            NoticeKind::Incident | NoticeKind::System => [
-                (self.mail, Channel::Mail),
-                (self.slack, Channel::Slack),
-                (self.webhook, Channel::Webhook),
-            ]
-            .into_iter()
-            .filter_map(|(open, channel)| open.then_some(channel))
-            .collect(),
-            NoticeKind::Report if self.mail => vec![Channel::Mail],
-            NoticeKind::Report => Vec::new(),
-            NoticeKind::Canary if self.canary => vec![Channel::Canary],
+        let wanted: &[Channel] = match kind {
+            NoticeKind::Incident | NoticeKind::System => {
+                &[Channel::Mail, Channel::Slack, Channel::Webhook]
+            }
+            NoticeKind::Report => &[Channel::Mail],
+            NoticeKind::Canary if self.canary => &[Channel::Canary],
             NoticeKind::Canary => return vec![(Channel::Canary, Fate::Ends)],
         };
+        let mut open = self.open();
+        open.retain(|channel| wanted.contains(channel));
         if open.is_empty() {
             return vec![(Channel::Mail, Fate::Suppressed)];
         }

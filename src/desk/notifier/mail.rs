@@ -2,41 +2,39 @@
 
 use std::time::Duration;
 
-use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart};
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use tokio::time::timeout;
 
+use super::outbox::{Attachment, NoticeKind};
 use super::queue::Message;
-use crate::config::{ConfigError, MailConfig, MailTls};
+use super::sender::SendError;
+use crate::config::{Config, ConfigError, MailConfig, MailTls};
 
 /// Longest answer of a server that is kept.
 const PROBLEM_CHARS: usize = 300;
 
-/// Why an attempt failed; never with a mail address in it.
-#[derive(Debug, thiserror::Error)]
-pub enum MailError {
-    /// The server, or the way to it: another attempt may succeed, with this message or another.
-    #[error("{0}")]
-    Away(String),
-    /// The server refused this very message for good: others may pass.
-    #[error("{0}")]
-    Refused(String),
-}
-
 /// The way to the mail server.
+#[derive(Clone)]
 pub struct Mailer {
     host: String,
     port: u16,
     tls: Tls,
     credentials: Option<Credentials>,
     from: Mailbox,
-    to: Mailboxes,
+    /// Who hears of incidents and of the system.
+    on_call: Mailboxes,
+    /// Who gets the report; empty: who hears of incidents.
+    readers: Mailboxes,
+    /// Where canaries go; empty: nowhere.
+    canaries: Mailboxes,
     timeout: Duration,
 }
 
+#[derive(Clone)]
 enum Tls {
     Plain,
     Starttls(TlsParameters),
@@ -48,48 +46,68 @@ impl Mailer {
     ///
     /// # Errors
     /// When an address, the certificate authority or the use of a password makes no sense.
-    pub fn new(config: &MailConfig) -> Result<Option<Self>, ConfigError> {
-        if config.host.is_empty() {
-            return Ok(None);
+    pub fn new(config: &Config) -> Result<Option<Self>, ConfigError> {
+        let mail = &config.mail;
+        if mail.host.is_empty() {
+            return match config.canary.to.is_empty() {
+                true => Ok(None),
+                false => Err(wrong(
+                    "canary.to",
+                    "it needs a server: set mail.host".into(),
+                )),
+            };
         }
-        let address = |setting, text: &str| {
-            wrong(setting, format!("{text:?} is not a list of mail addresses"))
-        };
-        let from = config.from.parse();
-        let to = config.to.parse();
-        let to: Mailboxes = to.map_err(|_| address("mail.to", &config.to))?;
-        if to.iter().next().is_none() {
+        let on_call = mailboxes("mail.to", &mail.to)?;
+        if on_call.iter().next().is_none() {
             return Err(wrong("mail.to", "expected at least one recipient".into()));
         }
-        let with_user = !config.user.is_empty();
-        if with_user && config.tls == MailTls::Plain && !is_loopback(&config.host) {
+        let from = mail.from.parse();
+        let with_user = !mail.user.is_empty();
+        if with_user && mail.tls == MailTls::Plain && !is_loopback(&mail.host) {
             let problem =
                 "\"plain\" would send mail.password in the clear; use \"starttls\" or \"tls\"";
             return Err(wrong("mail.tls", problem.into()));
         }
-        let password = config.password.reveal().to_owned();
+        let password = mail.password.reveal().to_owned();
         Ok(Some(Self {
-            host: config.host.clone(),
-            port: config.port,
-            tls: tls(config)?,
-            credentials: with_user.then(|| Credentials::new(config.user.clone(), password)),
-            from: from.map_err(|_| address("mail.from", &config.from))?,
-            to,
-            timeout: config.timeout,
+            host: mail.host.clone(),
+            port: mail.port,
+            tls: tls(mail)?,
+            credentials: with_user.then(|| Credentials::new(mail.user.clone(), password)),
+            from: from.map_err(|_| no_address("mail.from", &mail.from))?,
+            on_call,
+            readers: mailboxes("report.to", &config.report.to)?,
+            canaries: mailboxes("canary.to", &config.canary.to)?,
+            timeout: mail.timeout,
         }))
+    }
+
+    /// Whether canaries have a mailbox of their own.
+    pub fn takes_canaries(&self) -> bool {
+        self.canaries.iter().next().is_some()
+    }
+
+    /// Who is told of this.
+    fn recipients(&self, kind: NoticeKind) -> &Mailboxes {
+        match kind {
+            NoticeKind::Incident | NoticeKind::System => &self.on_call,
+            NoticeKind::Report if self.readers.iter().next().is_none() => &self.on_call,
+            NoticeKind::Report => &self.readers,
+            NoticeKind::Canary => &self.canaries,
+        }
     }
 
     /// Hands `message` to the server, once, within `mail.timeout`.
     ///
     /// # Errors
-    /// See [`MailError`]; after `Away` the server may nevertheless have it.
-    pub async fn send(&self, message: &Message) -> Result<(), MailError> {
+    /// See [`SendError`]; after `Away` the server may nevertheless have it.
+    pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         let mail = self.compose(message)?;
         self.in_time(async {
             let mut connection = self.connect().await?;
             let sent = connection.send(mail.envelope(), &mail.formatted()).await;
             sent.map_err(|error| match error.is_permanent() {
-                true => MailError::Refused(sentence(&error)),
+                true => SendError::Refused(sentence(&error)),
                 false => away(error),
             })?;
             // It has the message; how it says goodbye changes nothing.
@@ -102,8 +120,8 @@ impl Mailer {
     /// Goes as far as one can without sending: greeting, encryption, login.
     ///
     /// # Errors
-    /// [`MailError::Away`] with what stood in the way.
-    pub async fn probe(&self) -> Result<(), MailError> {
+    /// [`SendError::Away`] with what stood in the way.
+    pub async fn probe(&self) -> Result<(), SendError> {
         self.in_time(async {
             let mut connection = self.connect().await?;
             connection.quit().await.map_err(away)?;
@@ -114,18 +132,18 @@ impl Mailer {
 
     async fn in_time(
         &self,
-        attempt: impl Future<Output = Result<(), MailError>>,
-    ) -> Result<(), MailError> {
+        attempt: impl Future<Output = Result<(), SendError>>,
+    ) -> Result<(), SendError> {
         match timeout(self.timeout, attempt).await {
             Ok(result) => result,
-            Err(_) => Err(MailError::Away(format!(
+            Err(_) => Err(SendError::Away(format!(
                 "no answer within {}",
                 humantime::format_duration(self.timeout)
             ))),
         }
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, MailError> {
+    async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
         let hello = ClientId::default();
         let whole = match &self.tls {
             Tls::Whole(parameters) => Some(parameters.clone()),
@@ -142,24 +160,27 @@ impl Mailer {
         }
         if let Some(credentials) = &self.credentials {
             let login = connection.auth(DEFAULT_MECHANISMS, credentials).await;
-            login.map_err(|error| MailError::Away(format!("login: {}", sentence(&error))))?;
+            login.map_err(|error| SendError::Away(format!("login: {}", sentence(&error))))?;
         }
         Ok(connection)
     }
 
-    fn compose(&self, message: &Message) -> Result<lettre::Message, MailError> {
+    fn compose(&self, message: &Message) -> Result<lettre::Message, SendError> {
         let mut builder = lettre::Message::builder()
             .from(self.from.clone())
             .message_id(Some(message.message_id.clone()))
             .date(message.created_at)
             .subject(&message.subject);
-        for recipient in self.to.iter() {
+        for recipient in self.recipients(message.kind).iter() {
             builder = builder.to(recipient.clone());
         }
+        let refused = |error: lettre::error::Error| SendError::Refused(error.to_string());
         let bodies = MultiPart::alternative_plain_html(message.text.clone(), message.html.clone());
-        let mut mail = builder
-            .multipart(bodies)
-            .map_err(|error| MailError::Refused(error.to_string()))?;
+        let parts = match message.attachments.is_empty() {
+            true => bodies,
+            false => with_files(bodies, &message.attachments)?,
+        };
+        let mut mail = builder.multipart(parts).map_err(refused)?;
         // Asks other robots not to answer.
         mail.headers_mut().insert_raw(HeaderValue::new(
             HeaderName::new_from_ascii_str("Auto-Submitted"),
@@ -190,6 +211,30 @@ fn tls(config: &MailConfig) -> Result<Tls, ConfigError> {
     Ok(kind(parameters))
 }
 
+fn with_files(bodies: MultiPart, files: &[Attachment]) -> Result<MultiPart, SendError> {
+    let mut parts = MultiPart::mixed().multipart(bodies);
+    for file in files {
+        let unknown = |_| format!("{:?} is no content type", file.content_type);
+        let kind = ContentType::parse(&file.content_type).map_err(unknown);
+        let kind = kind.map_err(SendError::Refused)?;
+        let part = lettre::message::Attachment::new(file.name.clone());
+        parts = parts.singlepart(part.body(file.bytes.clone(), kind));
+    }
+    Ok(parts)
+}
+
+/// A list of addresses, which may be empty.
+fn mailboxes(setting: &'static str, text: &str) -> Result<Mailboxes, ConfigError> {
+    if text.trim().is_empty() {
+        return Ok(Mailboxes::new());
+    }
+    text.parse().map_err(|_| no_address(setting, text))
+}
+
+fn no_address(setting: &'static str, text: &str) -> ConfigError {
+    wrong(setting, format!("{text:?} is not a list of mail addresses"))
+}
+
 fn wrong(setting: &'static str, problem: String) -> ConfigError {
     ConfigError::Wrong { setting, problem }
 }
@@ -199,8 +244,8 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-fn away(error: lettre::transport::smtp::Error) -> MailError {
-    MailError::Away(sentence(&error))
+fn away(error: lettre::transport::smtp::Error) -> SendError {
+    SendError::Away(sentence(&error))
 }
 
 /// The error with its causes, on one line and without addresses: servers like to quote them.

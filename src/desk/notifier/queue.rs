@@ -154,32 +154,31 @@ pub async fn sent(client: &Client, id: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The server is away: the message waits for `pause`, jittered.
+/// The server is away: the message waits for `pause`.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn failed(client: &Client, id: i64, pause: Duration, problem: &str) -> Result<(), Error> {
+pub async fn failed(client: &Client, id: i64, pause: Pause, problem: &str) -> Result<(), Error> {
     client
         .execute(
-            "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $2 * (0.5 + random() / 2)),
-                               last_error = $3
+            "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $2 + random() * $3), last_error = $4
              WHERE id = $1",
-            &[&id, &pause.as_secs_f64(), &problem],
+            &[
+                &id,
+                &pause.at_least().as_secs_f64(),
+                &(pause.most - pause.at_least()).as_secs_f64(),
+                &problem,
+            ],
         )
         .await?;
     Ok(())
 }
 
-/// The server refuses this very message: it waits for `pause`, jittered, and lets others pass.
+/// The server refuses this very message: it waits for `pause` and lets others pass.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn refused(
-    client: &Client,
-    id: i64,
-    pause: Duration,
-    problem: &str,
-) -> Result<(), Error> {
+pub async fn refused(client: &Client, id: i64, pause: Pause, problem: &str) -> Result<(), Error> {
     failed(client, id, pause, problem).await?;
     client
         .execute(
@@ -190,14 +189,66 @@ pub async fn refused(
     Ok(())
 }
 
-/// The pause after so many failed attempts: 1, 2, 4 … 60 s, before jitter.
-pub fn pause(attempts: u32) -> Duration {
-    doubled(Duration::from_secs(1), attempts).min(LONGEST_PAUSE)
+/// What waits for a channel that is not open any more is given up; how many messages, by channel.
+///
+/// # Errors
+/// When the database fails.
+pub async fn suppress_closed(
+    client: &Client,
+    open: &[Channel],
+) -> Result<Vec<(Channel, u64)>, Error> {
+    let closed = Channel::ALL
+        .into_iter()
+        .filter(|channel| !open.contains(channel));
+    let mut given_up = Vec::new();
+    for channel in closed {
+        let messages = client
+            .execute(
+                "UPDATE outbox SET suppressed_at = now()
+                 WHERE channel = $1 AND sent_at IS NULL AND suppressed_at IS NULL",
+                &[&channel.as_str()],
+            )
+            .await?;
+        if messages > 0 {
+            given_up.push((channel, messages));
+        }
+    }
+    Ok(given_up)
 }
 
-/// The pause after so many refusals: 5, 10, 20 … 60 minutes, before jitter.
-pub fn pause_after_refusal(attempts: u32) -> Duration {
-    doubled(Duration::from_secs(300), attempts).min(LONGEST_PAUSE_AFTER_REFUSAL)
+/// How long a message waits: somewhere between the two, so that many do not come back at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    asked: Duration,
+    most: Duration,
+}
+
+impl Pause {
+    fn of(most: Duration) -> Self {
+        let asked = Duration::ZERO;
+        Self { asked, most }
+    }
+
+    /// The shortest that it may be.
+    pub fn at_least(self) -> Duration {
+        self.asked.max(self.most / 2)
+    }
+
+    /// The same, and never shorter than the server asked for.
+    pub fn not_before(self, asked: Duration) -> Self {
+        let most = self.most.max(asked + asked / 8);
+        Self { asked, most }
+    }
+}
+
+/// The pause after so many failed attempts: 1, 2, 4 … 60 s at most.
+pub fn pause(attempts: u32) -> Pause {
+    Pause::of(doubled(Duration::from_secs(1), attempts).min(LONGEST_PAUSE))
+}
+
+/// The pause after so many refusals: 5, 10, 20 … 60 minutes at most.
+pub fn pause_after_refusal(attempts: u32) -> Pause {
+    Pause::of(doubled(Duration::from_secs(300), attempts).min(LONGEST_PAUSE_AFTER_REFUSAL))
 }
 
 fn doubled(first: Duration, attempts: u32) -> Duration {
@@ -210,12 +261,22 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_are_bounded() {
-        let seconds: Vec<u64> = (1..=8).map(|n| pause(n).as_secs()).collect();
+        let seconds: Vec<u64> = (1..=8).map(|n| pause(n).most.as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
+        assert_eq!(pause(u32::MAX).most, LONGEST_PAUSE);
+        assert_eq!(pause(1).at_least(), Duration::from_millis(500));
         let minutes: Vec<u64> = (1..=6)
-            .map(|n| pause_after_refusal(n).as_secs() / 60)
+            .map(|n| pause_after_refusal(n).most.as_secs() / 60)
             .collect();
         assert_eq!(minutes, [5, 10, 20, 40, 60, 60]);
+    }
+
+    #[test]
+    fn a_pause_that_a_server_asked_for_is_kept_to() {
+        let asked = Duration::from_secs(30);
+        assert_eq!(pause(1).not_before(asked).at_least(), asked);
+        assert!(pause(1).not_before(asked).most > asked);
+        let longer = pause(10).not_before(asked);
+        assert_eq!((longer.at_least(), longer.most), (asked, LONGEST_PAUSE));
     }
 }

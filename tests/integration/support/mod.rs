@@ -4,8 +4,10 @@
 pub mod bundle;
 pub mod database;
 pub mod event;
+pub mod notifier;
 pub mod payments;
 pub mod proxy;
+pub mod receiver;
 pub mod sink;
 pub mod topic;
 pub mod vigie;

@@ -132,6 +132,7 @@ pub fn header(mail: &str, name: &str) -> String {
         .to_owned()
 }
 
-fn stack(variable: &str) -> String {
+/// A variable of the stack.
+pub fn stack(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable}: source .stack/NAME/env"))
 }
