@@ -1,53 +1,83 @@
-//! Files of events: CSV, plain or zstd, read as the stream would have carried them.
+//! Files of events: CSV, JSON lines (both plain or zstd) and Parquet, read as the stream would
+//! have carried them.
 //!
 //! Every row becomes the JSON payload and the key that the producer sends, so that a file and
 //! a topic go through the same decoder. All columns of the file travel, declared or not.
 
+mod columns;
+mod csv_rows;
 mod days;
+mod error;
 mod json;
+mod json_rows;
+mod moment;
+mod open;
+mod parquet_rows;
 mod span;
+mod tail;
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use csv::StringRecord;
+use std::sync::{Arc, Mutex};
 
 use crate::bundle::{Kind, Schema};
+use crate::engine::batch::Micros;
+use crate::engine::decode::time::{Stretch, TimeReader};
+use csv_rows::CsvRows;
 use days::DayShift;
-use json::JsonColumn;
+use error::Problem;
+use json_rows::JsonRows;
+use parquet_rows::ParquetRows;
+use tail::Tail;
 
-pub use span::{Span, passes};
+pub use error::{InputError, Place};
+pub use moment::TimeWriter;
+pub use span::{Span, Window, passes};
+pub use tail::Patience;
 
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const DAY: Micros = 86_400_000_000;
 
 /// A file of events, read row by row.
 pub struct Input {
     path: PathBuf,
-    reader: csv::Reader<Box<dyn Read>>,
-    record: StringRecord,
-    columns: Vec<JsonColumn>,
-    roles: Roles,
+    schema: Schema,
+    /// Absent until a growing file is there.
+    rows: Option<Rows>,
+    growing: Option<Arc<Mutex<Patience>>>,
     days: DayShift,
+    time: TimeReader,
+    stretch: Stretch,
     id_bytes: usize,
     read: Arc<AtomicU64>,
     total: u64,
 }
 
-/// Columns of the file that hold the roles the input must know.
-struct Roles {
-    id: usize,
-    time: usize,
-    account: usize,
+/// Rows of one of the formats.
+enum Rows {
+    Csv(Box<CsvRows>),
+    Json(Box<JsonRows>),
+    Parquet(Box<ParquetRows>),
+}
+
+/// A text of a row that the input must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Id,
+    Time,
+    Account,
+}
+
+/// How a row that is written differs from the file's.
+struct Change<'a> {
+    time: &'a str,
+    suffix: &'a str,
 }
 
 /// One row as a record of the topic; its memory is used again for the next one.
 #[derive(Debug, Default)]
 pub struct Row {
-    /// Line of the file on which the row begins.
-    pub line: u64,
+    /// Where it stands in the file.
+    pub place: Place,
     /// The account's text: the record's key.
     pub account: String,
     /// The event as JSON: the record's payload.
@@ -63,94 +93,55 @@ pub struct Pass {
     pub suffix: String,
 }
 
-/// Why a file of events cannot be read; names the file, and the line and column where known.
-#[derive(Debug, thiserror::Error)]
-pub enum InputError {
-    /// The file is missing, unreadable or cut off.
-    #[error("cannot read {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system or the decompressor said.
-        source: io::Error,
-    },
-    /// The header does not go with the bundle.
-    #[error("{path}: {problem}")]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// Which column, what was expected and found.
-        problem: String,
-    },
-    /// A line that is no row.
-    #[error("{path}, line {line}: {problem}")]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: u64,
-        /// What was expected and found.
-        problem: String,
-    },
-    /// A cell that cannot be used.
-    #[error("{path}, line {line}, column `{column}`: {problem}")]
-    Cell {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: u64,
-        /// The column's name in the header.
-        column: String,
-        /// What was expected; never the value.
-        problem: String,
-    },
-}
-
 impl Input {
-    /// Opens a file, decompressing it when it is zstd, and checks its header against the schema.
+    /// Opens a file, decompressing it when it is zstd, and checks its columns against the schema.
     ///
     /// # Errors
     /// When the file is unreadable, or a required field has no column, or a column stands twice.
     pub fn open(path: &Path, schema: &Schema) -> Result<Self, InputError> {
-        let read = Arc::new(AtomicU64::new(0));
-        let (bytes, total) =
-            decompressed(path, &read).map_err(|source| InputError::Unreadable {
-                path: path.to_path_buf(),
-                source,
-            })?;
-        let mut reader = csv::ReaderBuilder::new()
-            .buffer_capacity(256 * 1024)
-            .from_reader(bytes);
-        let header = match reader.headers() {
-            Ok(header) => header.clone(),
-            Err(error) => return Err(of_csv(path, &[], &error)),
+        let mut input = Self::unopened(path, schema, None)?;
+        let opened = open::open(path, schema, &input.read);
+        let (rows, total) = opened.map_err(|problem| problem.of(path))?;
+        (input.rows, input.total) = (Some(rows), total);
+        Ok(input)
+    }
+
+    /// Follows a CSV or a file of JSON lines as it grows, also when it is replaced by another of its
+    /// name; it need not be there yet. Rows end when `patience` does, asked whenever there is
+    /// nothing to read; a last line that is half written is waited for.
+    ///
+    /// # Errors
+    /// When the schema's times cannot be moved by days.
+    pub fn follow(path: &Path, schema: &Schema, patience: Patience) -> Result<Self, InputError> {
+        Self::unopened(path, schema, Some(Arc::new(Mutex::new(patience))))
+    }
+
+    fn unopened(
+        path: &Path,
+        schema: &Schema,
+        growing: Option<Arc<Mutex<Patience>>>,
+    ) -> Result<Self, InputError> {
+        let field = schema.field(schema.roles.time);
+        let Kind::Time { format, zone } = &field.kind else {
+            unreachable!("the time's role is held by a time: checked when the bundle was read");
         };
-        let refuse = |problem| InputError::Header {
-            path: path.to_path_buf(),
-            problem,
-        };
-        let roles = check_header(&header, schema).map_err(refuse)?;
-        let columns = header
-            .iter()
-            .map(|key| JsonColumn::new(key, schema.fields.iter().find(|field| field.key == key)))
-            .collect();
-        let time = schema.field(schema.roles.time);
-        let days = DayShift::new(&time.kind)
-            .map_err(|problem| refuse(format!("column `{}`: {problem}", time.key)))?;
-        let id_bytes = match schema.field(schema.roles.id).kind {
-            Kind::Text { max_bytes } => max_bytes,
-            _ => usize::MAX,
-        };
+        let days = DayShift::new(&field.kind).map_err(|problem| {
+            Problem::Header(format!("column `{}`: {problem}", field.key)).of(path)
+        })?;
         Ok(Self {
             path: path.to_path_buf(),
-            reader,
-            record: StringRecord::new(),
-            columns,
-            roles,
+            rows: None,
+            growing,
             days,
-            id_bytes,
-            read,
-            total,
+            time: TimeReader::new(format, zone),
+            stretch: Stretch::default(),
+            id_bytes: match schema.field(schema.roles.id).kind {
+                Kind::Text { max_bytes } => max_bytes,
+                _ => usize::MAX,
+            },
+            read: Arc::new(AtomicU64::new(0)),
+            total: 0,
+            schema: schema.clone(),
         })
     }
 
@@ -162,178 +153,138 @@ impl Input {
         if !self.advance()? {
             return Ok(false);
         }
-        row.line = self.line();
-        let id = self.filled(self.roles.id)?;
+        row.place = self.place();
+        let id = self.filled(Role::Id)?;
         if !pass.suffix.is_empty() && id.len() + pass.suffix.len() > self.id_bytes {
             let problem = format!("with `{}` the id is too long for its field", pass.suffix);
-            return Err(self.cell(self.roles.id, problem));
+            return Err(self.cell(Role::Id, problem));
         }
-        let moved = self
+        let time = self
             .days
-            .moved(self.filled(self.roles.time)?, pass.days)
-            .map_err(|problem| self.cell(self.roles.time, problem))?;
+            .moved(self.filled(Role::Time)?, pass.days)
+            .map_err(|problem| self.cell(Role::Time, problem))?;
         row.account.clear();
-        row.account.push_str(self.filled(self.roles.account)?);
+        row.account.push_str(self.filled(Role::Account)?);
         row.payload.clear();
-        for (index, (column, cell)) in self.columns.iter().zip(self.record.iter()).enumerate() {
-            column.begin(&mut row.payload, index == 0);
-            if index == self.roles.time {
-                column.value(&mut row.payload, &moved);
-            } else if index == self.roles.id {
-                column.joined(&mut row.payload, cell, &pass.suffix);
-            } else {
-                column.value(&mut row.payload, cell);
-            }
+        let change = Change {
+            time: &time,
+            suffix: &pass.suffix,
+        };
+        if let Some(rows) = &self.rows {
+            rows.write(&change, &mut row.payload);
         }
-        row.payload.push(b'}');
         Ok(true)
     }
 
-    /// Bytes of the file read so far, and all of them.
-    pub fn progress(&self) -> (u64, u64) {
-        (self.read.load(Ordering::Relaxed), self.total)
-    }
-
-    /// An error about the column of the file that carries this field key, on that line.
-    pub fn refuse(&self, line: u64, column: &str, problem: String) -> InputError {
-        InputError::Cell {
-            path: self.path.clone(),
-            line,
-            column: column.to_owned(),
-            problem,
-        }
-    }
-
-    /// The text of the next row's time, for a look at the whole file.
-    fn next_time(&mut self) -> Result<Option<&str>, InputError> {
-        Ok(if self.advance()? {
-            Some(self.filled(self.roles.time)?)
-        } else {
-            None
+    /// The event time of the row read last, as the file has it.
+    ///
+    /// # Errors
+    /// When it is not in the declared format.
+    pub fn event_time(&mut self) -> Result<Micros, InputError> {
+        let text = match &self.rows {
+            Some(rows) => rows.text(Role::Time),
+            None => "",
+        };
+        self.time.read(text, &mut self.stretch).map_err(|_| {
+            let problem = format!("expected {}", self.time.expected());
+            self.cell(Role::Time, problem)
         })
     }
 
+    /// Bytes of the file read so far, and all of them; rows of a Parquet file.
+    pub fn progress(&self) -> (u64, u64) {
+        match &self.rows {
+            Some(Rows::Parquet(rows)) => rows.progress(),
+            _ => (self.read.load(Ordering::Relaxed), self.total),
+        }
+    }
+
+    /// An error about the column of the file that carries this field key, in that place.
+    pub fn refuse(&self, place: Place, column: &str, problem: String) -> InputError {
+        Problem::Cell(place, column.to_owned(), problem).of(&self.path)
+    }
+
     fn advance(&mut self) -> Result<bool, InputError> {
-        self.reader
-            .read_record(&mut self.record)
-            .map_err(|error| of_csv(&self.path, &self.columns, &error))
-    }
-
-    fn line(&self) -> u64 {
-        self.record.position().map_or(0, csv::Position::line)
-    }
-
-    fn filled(&self, column: usize) -> Result<&str, InputError> {
-        match &self.record[column] {
-            "" => Err(self.cell(column, "expected a value, found none".into())),
-            text => Ok(text),
+        let Some(patience) = &self.growing else {
+            let advanced = self.rows.as_mut().map_or(Ok(false), Rows::advance);
+            return advanced.map_err(|problem| problem.of(&self.path));
+        };
+        let patience = Arc::clone(patience);
+        loop {
+            let advanced = match &mut self.rows {
+                Some(rows) => rows.advance(),
+                None => {
+                    let tail = Tail::new(&self.path, &patience);
+                    open::open_growing(tail, &self.path, &self.schema).and_then(|mut rows| {
+                        let advanced = rows.advance();
+                        self.rows = Some(rows);
+                        advanced
+                    })
+                }
+            };
+            match advanced {
+                Ok(true) => return Ok(true),
+                // The file was replaced: the one that has its name now is read from its start.
+                Ok(false) => self.rows = None,
+                Err(Problem::Unreadable(error)) if Tail::is_cut_short(&error) => self.rows = None,
+                Err(Problem::Unreadable(error)) if Tail::is_end(&error) => return Ok(false),
+                Err(problem) => return Err(problem.of(&self.path)),
+            }
         }
     }
 
-    fn cell(&self, column: usize, problem: String) -> InputError {
-        self.refuse(self.line(), self.columns[column].key(), problem)
+    fn place(&self) -> Place {
+        self.rows.as_ref().map_or(Place::default(), Rows::place)
     }
-}
 
-/// Finds the roles' columns; refuses a header that lacks a required one or names one twice.
-fn check_header(header: &StringRecord, schema: &Schema) -> Result<Roles, String> {
-    for (index, key) in header.iter().enumerate() {
-        if header.iter().take(index).any(|earlier| earlier == key) {
-            return Err(format!("the header names the column `{key}` twice"));
+    fn filled(&self, role: Role) -> Result<&str, InputError> {
+        match self.rows.as_ref().map(|rows| rows.text(role)) {
+            None | Some("") => Err(self.cell(role, "expected a value, found none".into())),
+            Some(text) => Ok(text),
         }
     }
-    let position = |key: &str| header.iter().position(|column| column == key);
-    for field in schema.fields.iter().filter(|field| field.required) {
-        if position(&field.key).is_none() {
-            return Err(format!(
-                "the header has no column `{}`, which the bundle's field `{}` requires",
-                field.key, field.name
-            ));
+
+    fn cell(&self, role: Role, problem: String) -> InputError {
+        let field = match role {
+            Role::Id => self.schema.roles.id,
+            Role::Time => self.schema.roles.time,
+            Role::Account => self.schema.roles.account,
+        };
+        self.refuse(self.place(), &self.schema.field(field).key, problem)
+    }
+}
+
+impl Rows {
+    fn advance(&mut self) -> Result<bool, Problem> {
+        match self {
+            Self::Csv(rows) => rows.advance(),
+            Self::Json(rows) => rows.advance(),
+            Self::Parquet(rows) => rows.advance(),
         }
     }
-    let role = |field: usize| {
-        let key = &schema.field(field).key;
-        position(key).ok_or_else(|| format!("the header has no column `{key}`"))
-    };
-    Ok(Roles {
-        id: role(schema.roles.id)?,
-        time: role(schema.roles.time)?,
-        account: role(schema.roles.account)?,
-    })
-}
 
-/// Opens the file; its first bytes say whether it is zstd.
-fn decompressed(path: &Path, read: &Arc<AtomicU64>) -> io::Result<(Box<dyn Read>, u64)> {
-    let file = File::open(path)?;
-    let total = file.metadata()?.len();
-    let counted = Counted {
-        file,
-        read: Arc::clone(read),
-    };
-    let mut buffered = BufReader::with_capacity(128 * 1024, counted);
-    if buffered.fill_buf()?.starts_with(&ZSTD_MAGIC) {
-        return Ok((
-            Box::new(zstd::stream::read::Decoder::with_buffer(buffered)?),
-            total,
-        ));
+    fn place(&self) -> Place {
+        match self {
+            Self::Csv(rows) => rows.place(),
+            Self::Json(rows) => rows.place(),
+            Self::Parquet(rows) => rows.place(),
+        }
     }
-    if path.extension().is_some_and(|extension| extension == "zst") {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the name ends in .zst but the content is not zstd",
-        ));
+
+    fn text(&self, role: Role) -> &str {
+        match self {
+            Self::Csv(rows) => rows.text(role),
+            Self::Json(rows) => rows.text(role),
+            Self::Parquet(rows) => rows.text(role),
+        }
     }
-    Ok((Box::new(buffered), total))
-}
 
-/// Counts what is read of a file.
-struct Counted {
-    file: File,
-    read: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(into)?;
-        self.read.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
-    }
-}
-
-/// Says in our words what the CSV reader found.
-fn of_csv(path: &Path, columns: &[JsonColumn], error: &csv::Error) -> InputError {
-    let path = path.to_path_buf();
-    let line = error.position().map_or(1, csv::Position::line);
-    match error.kind() {
-        csv::ErrorKind::Io(source) => InputError::Unreadable {
-            path,
-            source: io::Error::new(source.kind(), source.to_string()),
-        },
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => InputError::Row {
-            path,
-            line,
-            problem: format!("expected {expected_len} cells, found {len}"),
-        },
-        csv::ErrorKind::Utf8 { err, .. } => match columns.get(err.field()) {
-            Some(column) => InputError::Cell {
-                path,
-                line,
-                column: column.key().to_owned(),
-                problem: "expected UTF-8, found other bytes".into(),
-            },
-            None => InputError::Row {
-                path,
-                line,
-                problem: "expected UTF-8, found other bytes".into(),
-            },
-        },
-        _ => InputError::Row {
-            path,
-            line,
-            problem: error.to_string(),
-        },
+    fn write(&self, change: &Change<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Csv(rows) => rows.write(change, out),
+            Self::Json(rows) => rows.write(change, out),
+            Self::Parquet(rows) => rows.write(change, out),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How far a replay is: a bar on a terminal, otherwise a line every few seconds.
+//! How far the sending is: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -10,20 +10,22 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Shows on standard error how many payments Kafka has acknowledged.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    total: u64,
+    total: Option<u64>,
     start: Instant,
     said: Instant,
 }
 
 impl Progress {
-    /// Of `total` payments.
-    pub fn new(total: u64, start: Instant) -> anyhow::Result<Self> {
-        let style = ProgressStyle::with_template(
-            "{wide_bar} {human_pos}/{human_len} payments  {per_sec}  eta {eta}  {msg}",
-        )?;
-        let bar = stderr()
-            .is_terminal()
-            .then(|| ProgressBar::new(total).with_style(style));
+    /// Of `total` payments, where that is known.
+    pub fn new(total: Option<u64>, start: Instant) -> anyhow::Result<Self> {
+        let style = ProgressStyle::with_template(match total {
+            Some(_) => "{wide_bar} {human_pos}/{human_len} payments  {per_sec}  eta {eta}  {msg}",
+            None => "{spinner} {human_pos} payments  {per_sec}  {msg}",
+        })?;
+        let bar = stderr().is_terminal().then(|| {
+            let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+            bar.with_style(style)
+        });
         Ok(Self {
             bar,
             total,
@@ -53,16 +55,16 @@ impl Progress {
 
     fn line(&self, acknowledged: u64, now: Instant, trouble: &str) -> String {
         let rate = rate(acknowledged, now.duration_since(self.start));
-        let eta = if rate > 0.0 {
-            let left = self.total.saturating_sub(acknowledged) as f64 / rate;
-            format!("{left:.0} s left")
-        } else {
-            "time left unknown".into()
+        let line = match self.total {
+            None => format!("{acknowledged} payments, {rate:.0}/s"),
+            Some(total) if rate > 0.0 => {
+                let left = total.saturating_sub(acknowledged) as f64 / rate;
+                format!("{acknowledged} of {total} payments, {rate:.0}/s, {left:.0} s left")
+            }
+            Some(total) => {
+                format!("{acknowledged} of {total} payments, {rate:.0}/s, time left unknown")
+            }
         };
-        let line = format!(
-            "{acknowledged} of {} payments, {rate:.0}/s, {eta}",
-            self.total
-        );
         if trouble.is_empty() {
             line
         } else {
@@ -83,9 +85,9 @@ mod tests {
     #[test]
     fn a_line_says_rate_and_time_left() {
         let start = Instant::now();
-        let progress = Progress {
+        let mut progress = Progress {
             bar: None,
-            total: 1000,
+            total: Some(1000),
             start,
             said: start,
         };
@@ -96,5 +98,7 @@ mod tests {
         );
         let waiting = progress.line(0, now, "waiting for Kafka: refused");
         assert!(waiting.ends_with("time left unknown; waiting for Kafka: refused"));
+        progress.total = None;
+        assert_eq!(progress.line(500, now, ""), "500 payments, 100/s");
     }
 }

@@ -1,28 +1,36 @@
 //! Reads the file ahead of the sender, on a thread of its own.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use vigie::bundle::Schema;
 use vigie::engine::batch::{Micros, Records};
 use vigie::engine::decode::{Decoder, decode};
-use vigie::input::{Input, Pass, Row};
+use vigie::input::{Input, Pass, Place, Row, Window};
 
 use crate::ledger::Entry;
+use crate::signals::Signals;
 
 /// Rows read at a time.
-const ROWS: usize = 500;
+const ROWS: u64 = 500;
 /// Blocks read ahead.
 const AHEAD: usize = 4;
+/// How long the sender waits for a block before it looks after what it sent.
+const IDLE: Duration = Duration::from_millis(50);
+/// Between two looks at a file that grows.
+const GROWTH: Duration = Duration::from_millis(100);
+const DAY: Micros = 86_400_000_000;
 
 /// Rows of the file as records of the topic.
 #[derive(Default)]
 pub struct Block {
     /// Keys and payloads.
     pub records: Records,
+    /// Event times, moved as the rows are; empty when nobody asked for them.
+    pub times: Vec<Micros>,
     /// What the ledger will say of each; empty without a ledger.
     pub entries: Vec<Option<Entry>>,
 }
@@ -35,10 +43,16 @@ pub struct Reader {
     pub schema: Schema,
     /// What each pass changes of them.
     pub passes: Vec<Pass>,
+    /// Event times that are wanted, as the file has them.
+    pub window: Window,
+    /// Whether the sender goes by event times.
+    pub timed: bool,
     /// Rows of a pass.
     pub limit: u64,
     /// Decodes them as Vigie will, for the ledger.
     pub decoder: Option<Decoder>,
+    /// The file grows: rows are waited for until then.
+    pub follow: Option<Signals>,
 }
 
 /// Blocks as they are read.
@@ -48,10 +62,18 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Hands every block to `send` until it says that it wants no more.
-    pub fn each(self, mut send: impl FnMut(Block) -> anyhow::Result<bool>) -> anyhow::Result<()> {
-        for block in &self.receiver {
-            if !send(block)? {
+    /// Hands every block to `take`, or none while there is none, until it wants no more.
+    pub fn each(
+        self,
+        mut take: impl FnMut(Option<Block>) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        loop {
+            let block = match self.receiver.recv_timeout(IDLE) {
+                Ok(block) => Some(block),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            if !take(block)? {
                 return Ok(());
             }
         }
@@ -75,7 +97,7 @@ impl Reader {
 
     fn read(&self, blocks: &SyncSender<Block>) -> anyhow::Result<()> {
         for pass in &self.passes {
-            let mut input = Input::open(&self.file, &self.schema)?;
+            let mut input = self.open()?;
             let mut left = self.limit;
             while left > 0 {
                 let block = self.block(&mut input, pass, left)?;
@@ -91,22 +113,43 @@ impl Reader {
         Ok(())
     }
 
+    fn open(&self) -> anyhow::Result<Input> {
+        let Some(signals) = self.follow.clone() else {
+            return Ok(Input::open(&self.file, &self.schema)?);
+        };
+        let patience = move || {
+            std::thread::sleep(GROWTH);
+            !signals.stop()
+        };
+        Ok(Input::follow(&self.file, &self.schema, Box::new(patience))?)
+    }
+
     /// The next rows, at most `left`; empty at the end of the file.
     fn block(&self, input: &mut Input, pass: &Pass, left: u64) -> anyhow::Result<Block> {
+        // What somebody writes right now does not wait for what comes after it.
+        let most = if self.follow.is_some() { 1 } else { ROWS };
+        let most = left.min(most) as usize;
         let mut block = Block::default();
-        let mut lines = Vec::with_capacity(ROWS);
+        let mut places = Vec::with_capacity(most);
         let mut row = Row::default();
         let now = now()?;
-        while lines.len() < ROWS && (lines.len() as u64) < left && input.next_row(pass, &mut row)? {
-            let position = (0, lines.len() as i64);
+        while places.len() < most && input.next_row(pass, &mut row)? {
+            if self.timed || self.window != Window::ALL {
+                let time = input.event_time()?;
+                if !self.window.holds(time) {
+                    continue;
+                }
+                block.times.push(time + pass.days * DAY);
+            }
+            let position = (0, places.len() as i64);
             let key = row.account.as_bytes();
             block
                 .records
                 .push(position, now, Some(key), Some(&row.payload));
-            lines.push(row.line);
+            places.push(row.place);
         }
         if let Some(decoder) = &self.decoder {
-            block.entries = self.entries(decoder, &block.records, input, &lines)?;
+            block.entries = self.entries(decoder, &block.records, input, &places)?;
         }
         Ok(block)
     }
@@ -117,7 +160,7 @@ impl Reader {
         decoder: &Decoder,
         records: &Records,
         input: &Input,
-        lines: &[u64],
+        places: &[Place],
     ) -> anyhow::Result<Vec<Option<Entry>>> {
         let (events, dead_letters) = decode(decoder, records);
         if let Some(letter) = dead_letters.iter().min_by_key(|letter| letter.offset) {
@@ -128,7 +171,7 @@ impl Reader {
                 .map_or(field, |index| self.schema.field(index).key.as_str());
             let problem = format!("{}: {}", letter.reason.as_str(), letter.message);
             return Err(input
-                .refuse(lines[letter.offset as usize], column, problem)
+                .refuse(places[letter.offset as usize], column, problem)
                 .into());
         }
         let ids = events.texts(self.schema.roles.id);

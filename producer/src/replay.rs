@@ -1,82 +1,165 @@
 //! `vigie-producer replay`: a file becomes a topic.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow, bail};
-use vigie::bundle::Schema;
-use vigie::config::KafkaConfig;
+use anyhow::Context as _;
+use clap::Args;
+use vigie::bundle::{Bundle, Kind, Schema};
+use vigie::config::KeyCheck;
 use vigie::engine::decode::{Decoder, Rules};
 use vigie::engine::token::TokenKey;
-use vigie::input::{Span, passes};
-use vigie::kafka::KafkaError;
-use vigie::kafka::admin::{Ensured, ensure_topic};
-use vigie::kafka::producer::{Acknowledged, Compression, Handed, Producer};
+use vigie::input::{Pass, Span, Window, passes};
 
-use crate::ledger::{Entry, Ledger};
-use crate::pace::{Pace, Rate};
-use crate::progress::{Progress, rate};
+use crate::ledger::Ledger;
+use crate::moment::Moment;
+use crate::pace::{Rate, Speed};
 use crate::reader::{Block, Blocks, Reader, now};
-use crate::signals::Signals;
+use crate::sender::{Outgoing, Sender};
+use crate::target::{Target, TargetArgs, bundle_folder};
+use crate::trouble::Trouble;
 
-/// How long Kafka may take to answer at the start.
-const START: Duration = Duration::from_secs(10);
-/// Payments handed over between two looks at the acknowledgements.
-const LOOK_EVERY: u64 = 500;
-/// Between two updates of the progress and of the ledger's file.
-const SHOW_EVERY: Duration = Duration::from_secs(1);
+/// What `--help` ends with.
+pub const EXAMPLE: &str = "Examples:
+  vigie-producer replay payments.csv.zst --topic payments --rate 100 --shift-to-now --bundle card
+  vigie-producer replay last_year.parquet --backfill
+  vigie-producer replay day.jsonl --speed 60x --from 2026-03-01 --to 2026-03-02
+  vigie-producer replay payments.log.jsonl --follow
+
+Settings (brokers, topic, bundle, token key) come from the same file and VIGIE_ variables as
+vigie's own. Exit code: 0 done or stopped by a signal, 1 failed, 2 usage or configuration.";
 
 /// What is to be replayed, and how.
-pub struct Plan {
-    /// The payments.
-    pub file: PathBuf,
-    /// What the payments hold.
-    pub schema: Schema,
-    /// Which event times are accepted, and what the keys must be.
-    pub rules: Rules,
-    /// Where they go.
-    pub topic: String,
-    /// Where Kafka is, and how to log in.
-    pub kafka: KafkaConfig,
-    /// Partitions of a topic that is made.
-    pub partitions: i32,
-    /// How fast.
-    pub rate: Rate,
-    /// Whether the last payment is moved to now, by whole days.
-    pub shift_to_now: bool,
-    /// How many passes.
-    pub repeat: u32,
-    /// Rows of a pass.
-    pub limit: u64,
-    /// The ledger's file and the key of its tokens.
-    pub ledger: Option<(PathBuf, TokenKey)>,
-    /// How records are packed.
-    pub compression: Compression,
-    /// How long a payment may wait for its acknowledgement.
-    pub patience: Duration,
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// The payments: CSV with a header or JSON lines, plain or zstd, or Parquet
+    file: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Payments per second, evenly spread; `max` is as fast as Kafka takes them
+    #[arg(long, default_value = "max")]
+    rate: Rate,
+    /// By event time instead, so many times faster than it happened: 1x, 100x
+    #[arg(long, conflicts_with = "rate")]
+    speed: Option<Speed>,
+    /// Only payments from then on: a date, or a moment with its offset; as the file has them
+    #[arg(long)]
+    from: Option<Moment>,
+    /// Only payments before then; a date is its midnight in the time field's zone
+    #[arg(long)]
+    to: Option<Moment>,
+    /// Go on as the file grows (CSV or JSON lines), also when it is replaced, until a signal
+    #[arg(long, conflicts_with_all = ["repeat", "shift_to_now"])]
+    follow: bool,
+    /// Mark the payments so that they fill the history only: no alert, mail or published decision
+    /// where the payment is more than a day old
+    #[arg(long)]
+    backfill: bool,
+    /// Move event times by whole days so that the last payment is the latest not after now
+    #[arg(long)]
+    shift_to_now: bool,
+    /// How often the file is sent; each pass has ids of its own and lies on later days
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    repeat: u32,
+    /// Only the first rows of the file within --from and --to, in each pass
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// The bundle that declares the payments: a folder, or a name under models/
+    /// [default: stream.bundle of the configuration]
+    #[arg(long)]
+    bundle: Option<PathBuf>,
+    /// Keep a line for every acknowledged payment here: partition, offset, account token, id,
+    /// amount in minor units, event time in microseconds; zstd when the name ends in .zst. Rows that
+    /// Vigie could not read are then refused, and accounts are written as tokens only
+    #[arg(long)]
+    ledger: Option<PathBuf>,
+    /// Key of the ledger's account tokens [default: tokens.key of the configuration]
+    #[arg(long)]
+    key_file: Option<PathBuf>,
 }
 
-/// Why a replay ended badly.
-pub enum Trouble {
-    /// Something to be set right before it can begin.
-    Configuration(anyhow::Error),
-    /// Something that happened on the way.
-    Failure(anyhow::Error),
+/// The same, with the configuration brought in.
+struct Plan {
+    file: PathBuf,
+    schema: Schema,
+    rules: Rules,
+    target: Target,
+    rate: Rate,
+    window: Window,
+    follow: bool,
+    backfill: bool,
+    shift_to_now: bool,
+    repeat: u32,
+    limit: u64,
+    ledger: Option<(PathBuf, TokenKey)>,
 }
 
 /// Sends the file and waits until all of it is acknowledged, or as much as was sent before a signal.
-pub fn run(plan: Plan) -> Result<(), Trouble> {
-    let (sender, blocks) = prepare(plan).map_err(Trouble::Configuration)?;
-    sender.run(blocks).map_err(Trouble::Failure)
+///
+/// # Errors
+/// When something is wrong before the first payment, or afterwards.
+pub fn run(arguments: ReplayArgs) -> Result<(), Trouble> {
+    let (mut sender, blocks, backfill) = plan(arguments)
+        .and_then(prepare)
+        .map_err(Trouble::Configuration)?;
+    let sent = blocks.each(|block| match block {
+        Some(block) => send(&mut sender, block, backfill),
+        None => sender.rest(),
+    });
+    sender.finish(sent).map_err(Trouble::Failure)
+}
+
+/// Brings the arguments and the configuration together.
+fn plan(arguments: ReplayArgs) -> anyhow::Result<Plan> {
+    let config = arguments.target.config()?;
+    let folder = arguments
+        .bundle
+        .unwrap_or_else(|| config.stream.bundle.clone());
+    let schema = Bundle::read(&bundle_folder(folder))?.schema;
+    let key = match &arguments.ledger {
+        None => None,
+        Some(_) => Some(token_key(
+            arguments.key_file.as_deref(),
+            config.tokens.key.reveal(),
+        )?),
+    };
+    Ok(Plan {
+        file: arguments.file,
+        window: window(&schema, arguments.from, arguments.to)?,
+        schema,
+        // What Vigie will hold against a payment is held against it before it is sent.
+        rules: Rules::new(&config.events, KeyCheck::Account)?,
+        target: arguments.target.resolve(&config),
+        rate: arguments.speed.map_or(arguments.rate, Rate::Speed),
+        follow: arguments.follow,
+        backfill: arguments.backfill,
+        shift_to_now: arguments.shift_to_now,
+        repeat: arguments.repeat,
+        limit: arguments.limit.unwrap_or(u64::MAX),
+        ledger: arguments.ledger.zip(key),
+    })
+}
+
+/// The event times that are wanted.
+fn window(schema: &Schema, from: Option<Moment>, to: Option<Moment>) -> anyhow::Result<Window> {
+    let Kind::Time { zone, .. } = &schema.field(schema.roles.time).kind else {
+        return Ok(Window::ALL);
+    };
+    let at = |moment: Option<Moment>| moment.map(|moment| moment.at(zone)).transpose();
+    let window = Window {
+        from: at(from).context("--from")?.unwrap_or(Window::ALL.from),
+        to: at(to).context("--to")?.unwrap_or(Window::ALL.to),
+    };
+    anyhow::ensure!(
+        window.from < window.to,
+        "--from and --to: expected the first to be before the second"
+    );
+    Ok(window)
 }
 
 /// Everything that can be wrong before the first payment is sent.
-fn prepare(plan: Plan) -> anyhow::Result<(Sender, Blocks)> {
-    let span = Span::of(&plan.file, &plan.schema, plan.limit)?
-        .with_context(|| format!("{} holds no payment", plan.file.display()))?;
-    let passes = passes(&span, plan.repeat, plan.shift_to_now.then(now).transpose()?);
-    make_topic(&plan)?;
+fn prepare(plan: Plan) -> anyhow::Result<(Sender, Blocks, bool)> {
+    let (passes, total) = layout(&plan)?;
+    plan.target.make_topic()?;
     let (ledger, decoder) = match plan.ledger {
         None => (None, None),
         Some((path, key)) => {
@@ -86,201 +169,87 @@ fn prepare(plan: Plan) -> anyhow::Result<(Sender, Blocks)> {
             (Some(ledger), Some(decoder))
         }
     };
-    let producer = Producer::new(&plan.kafka, &plan.topic, plan.compression, plan.patience)?;
-    let total = span.rows.saturating_mul(u64::from(plan.repeat));
-    let start = Instant::now();
-    let sender = Sender {
-        producer,
-        // From here on a signal ends the replay in order; before, it just ends the process.
-        signals: Signals::listen()?,
-        ledger,
-        pace: Pace::new(plan.rate, start),
-        progress: Progress::new(total, start)?,
-        start,
-        shown: start,
-        sent: 0,
-        acknowledged: 0,
-        fresh: Vec::new(),
-        topic: plan.topic,
-        patience: plan.patience,
-    };
+    let sender = Sender::new("the replay", &plan.target, plan.rate, total, ledger)?;
     let reader = Reader {
         file: plan.file,
         schema: plan.schema,
         passes,
+        window: plan.window,
+        timed: sender.follows_event_time(),
         limit: plan.limit,
         decoder,
+        follow: plan.follow.then(|| sender.signals().clone()),
     };
-    Ok((sender, reader.start()?))
+    Ok((sender, reader.start()?, plan.backfill))
 }
 
-/// Makes the topic, or says that it is there with other partitions than asked for.
-fn make_topic(plan: &Plan) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?;
-    let ensured = runtime
-        .block_on(ensure_topic(
-            &plan.kafka,
-            &plan.topic,
-            plan.partitions,
-            START,
-        ))
-        .map_err(|error| match error {
-            away @ KafkaError::Away { .. } => {
-                anyhow!(away).context("check --brokers or kafka.brokers (VIGIE_KAFKA__BROKERS)")
-            }
-            other => anyhow!(other),
+/// The passes over the file and how many payments they are; of a growing file nobody knows.
+fn layout(plan: &Plan) -> anyhow::Result<(Vec<Pass>, Option<u64>)> {
+    if plan.follow {
+        if !plan.file.exists() {
+            eprintln!("waiting for {}", plan.file.display());
+        }
+        return Ok((vec![Pass::default()], None));
+    }
+    let span =
+        Span::of(&plan.file, &plan.schema, &plan.window, plan.limit)?.with_context(|| {
+            let within = if plan.window == Window::ALL {
+                ""
+            } else {
+                " between --from and --to"
+            };
+            format!("{} holds no payment{within}", plan.file.display())
         })?;
-    if let Ensured::Found { partitions } = ensured
-        && partitions != plan.partitions
-    {
-        eprintln!(
-            "topic {} is there with {partitions} partitions and keeps them (--partitions {} is \
-             for a topic that is made)",
-            plan.topic, plan.partitions
+    let end = plan.shift_to_now.then(now).transpose()?;
+    let total = span.rows.saturating_mul(u64::from(plan.repeat));
+    Ok((passes(&span, plan.repeat, end), Some(total)))
+}
+
+/// Sends a block; false when no more is to be sent.
+fn send(sender: &mut Sender, mut block: Block, backfill: bool) -> anyhow::Result<bool> {
+    for row in 0..block.records.len() {
+        let payment = Outgoing {
+            key: block.records.key(row).unwrap_or_default(),
+            payload: block.records.payload(row).unwrap_or_default(),
+            time: block.times.get(row).copied().unwrap_or_default(),
+            backfill,
+            entry: block.entries.get_mut(row).and_then(Option::take),
+        };
+        if !sender.send(payment)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn token_key(file: Option<&Path>, configured: &str) -> anyhow::Result<TokenKey> {
+    let read;
+    let (secret, setting) = match file {
+        Some(path) => {
+            read = std::fs::read_to_string(path)
+                .with_context(|| format!("--key-file: cannot read {}", path.display()))?;
+            (read.trim_end_matches(['\r', '\n']), "--key-file")
+        }
+        None => (configured, "tokens.key"),
+    };
+    if secret.is_empty() {
+        anyhow::bail!(
+            "--ledger writes account tokens and needs their key: give --key-file, or set \
+             tokens.key_file (VIGIE_TOKENS__KEY_FILE)"
         );
     }
-    Ok(())
+    TokenKey::new(secret).with_context(|| setting.to_owned())
 }
 
-/// Sends payments and keeps account of what became of them.
-struct Sender {
-    producer: Producer<Option<Entry>>,
-    signals: Signals,
-    ledger: Option<Ledger>,
-    pace: Pace,
-    progress: Progress,
-    start: Instant,
-    shown: Instant,
-    sent: u64,
-    acknowledged: u64,
-    fresh: Vec<Acknowledged<Option<Entry>>>,
-    topic: String,
-    patience: Duration,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Sender {
-    /// Sends all blocks, waits for the acknowledgements and ends the ledger, whatever happened.
-    fn run(mut self, blocks: Blocks) -> anyhow::Result<()> {
-        let sent = blocks.each(|block| self.send(block));
-        if self.signals.stop() && self.producer.in_flight() > 0 {
-            eprintln!(
-                "stopping: waiting for the acknowledgement of {} payments; once more to give them up",
-                self.producer.in_flight()
-            );
-        }
-        let settled = self.settle();
-        self.progress.end();
-        let written = match self.ledger.take() {
-            Some(ledger) => ledger.finish().context("cannot write the ledger"),
-            None => Ok(()),
-        };
-        let open = self.sent - self.acknowledged;
-        sent.and(settled)
-            .and(written)
-            .with_context(|| self.account(open))?;
-        if open > 0 {
-            bail!("{}", self.account(open));
-        }
-        let span = self.start.elapsed();
-        writeln!(
-            std::io::stdout().lock(),
-            "{}{} payments sent to {} and acknowledged in {:.1} s ({:.0}/s)",
-            if self.signals.stop() { "stopped: " } else { "" },
-            self.acknowledged,
-            self.topic,
-            span.as_secs_f64(),
-            rate(self.acknowledged, span),
-        )?;
-        Ok(())
-    }
-
-    fn account(&self, open: u64) -> String {
-        format!(
-            "the replay ended early: {} payments are in {}, {open} more were sent without an answer",
-            self.acknowledged, self.topic
-        )
-    }
-
-    /// Sends a block; false when no more is to be sent.
-    fn send(&mut self, mut block: Block) -> anyhow::Result<bool> {
-        for row in 0..block.records.len() {
-            if !self.await_turn()? {
-                return Ok(false);
-            }
-            let mut entry = Box::new(block.entries.get_mut(row).and_then(Option::take));
-            while let Handed::Full(back) = self.producer.hand_over(
-                block.records.key(row).unwrap_or_default(),
-                block.records.payload(row).unwrap_or_default(),
-                entry,
-            )? {
-                entry = back;
-                self.serve(Duration::from_millis(20))?;
-                if self.signals.stop() {
-                    return Ok(false);
-                }
-            }
-            self.sent += 1;
-            if self.sent.is_multiple_of(LOOK_EVERY) {
-                self.serve(Duration::ZERO)?;
-            }
-        }
-        Ok(true)
-    }
-
-    /// Waits until the next payment is due; false when it is to be sent no more.
-    fn await_turn(&mut self) -> anyhow::Result<bool> {
-        loop {
-            if self.signals.stop() {
-                return Ok(false);
-            }
-            let wait = self.pace.wait(self.sent, Instant::now());
-            if wait.is_zero() {
-                return Ok(true);
-            }
-            // The client waits in whole milliseconds; what is left of one is slept.
-            if wait < Duration::from_millis(1) {
-                std::thread::sleep(wait);
-            } else {
-                self.serve(wait.min(Duration::from_millis(100)))?;
-            }
-        }
-    }
-
-    /// Waits for what is still open, after the last payment or a failure.
-    fn settle(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + self.patience + Duration::from_secs(5);
-        let mut outcome = Ok(());
-        while self.producer.in_flight() > 0 && !self.signals.at_once() && Instant::now() < deadline
-        {
-            outcome = outcome.and(self.serve(Duration::from_millis(20)));
-        }
-        outcome.and(self.serve(Duration::ZERO))
-    }
-
-    /// Polls for `span`, writes what was acknowledged to the ledger, shows how far it is.
-    fn serve(&mut self, span: Duration) -> anyhow::Result<()> {
-        self.producer.poll(span);
-        let failed = self.producer.acknowledged(&mut self.fresh);
-        self.acknowledged += self.fresh.len() as u64;
-        let moved = !self.fresh.is_empty();
-        if let Some(ledger) = &mut self.ledger {
-            for payment in &self.fresh {
-                ledger.add(payment).context("cannot write the ledger")?;
-            }
-        }
-        self.fresh.clear();
-        let now = Instant::now();
-        if now.duration_since(self.shown) >= SHOW_EVERY {
-            self.shown = now;
-            let trouble = self.producer.trouble().filter(|_| !moved);
-            self.progress
-                .show(self.acknowledged, trouble.as_deref(), now);
-            if let Some(ledger) = &mut self.ledger {
-                ledger.flush().context("cannot write the ledger")?;
-            }
-        }
-        Ok(failed?)
+    #[test]
+    fn a_ledger_without_a_key_is_refused_by_the_setting_s_name() {
+        let problem = token_key(None, "").unwrap_err().to_string();
+        assert!(problem.contains("VIGIE_TOKENS__KEY_FILE"), "{problem}");
+        let problem = format!("{:#}", token_key(None, "short").unwrap_err());
+        assert!(problem.contains("tokens.key"), "{problem}");
     }
 }

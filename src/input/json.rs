@@ -96,7 +96,7 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Writes the parts as one JSON string.
-fn write_text(out: &mut Vec<u8>, parts: &[&str]) {
+pub(super) fn write_text(out: &mut Vec<u8>, parts: &[&str]) {
     out.push(b'"');
     for part in parts {
         let mut kept = 0;

@@ -6,12 +6,31 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Input, InputError, Pass};
+use super::{DAY, Input, InputError, Pass, Role};
 use crate::bundle::{Kind, Schema};
 use crate::engine::batch::Micros;
-use crate::engine::decode::time::{Stretch, TimeReader};
 
-const DAY: i64 = 86_400_000_000;
+/// Event times that are wanted: from the first on, up to and without the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The first that is wanted.
+    pub from: Micros,
+    /// The first that is not wanted any more.
+    pub to: Micros,
+}
+
+impl Window {
+    /// Every event time.
+    pub const ALL: Self = Self {
+        from: Micros::MIN,
+        to: Micros::MAX,
+    };
+
+    /// Whether an event of that time is wanted.
+    pub fn holds(&self, time: Micros) -> bool {
+        (self.from..self.to).contains(&time)
+    }
+}
 
 /// What a look at a whole file tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,31 +46,29 @@ pub struct Span {
 }
 
 impl Span {
-    /// Looks at the first `limit` rows of a file; none when there is no row.
+    /// Looks at the first `limit` rows of a file within a window; none when there is no row.
     ///
     /// # Errors
     /// When the file cannot be read or a time is not in its format.
-    pub fn of(path: &Path, schema: &Schema, limit: u64) -> Result<Option<Self>, InputError> {
+    pub fn of(
+        path: &Path,
+        schema: &Schema,
+        window: &Window,
+        limit: u64,
+    ) -> Result<Option<Self>, InputError> {
         let mut input = Input::open(path, schema)?;
-        let Kind::Time { format, zone } = &schema.field(schema.roles.time).kind else {
+        let Kind::Time { zone, .. } = &schema.field(schema.roles.time).kind else {
             unreachable!("the time's role is held by a time: checked when the bundle was read");
         };
-        let (reader, mut stretch) = (TimeReader::new(format, zone), Stretch::default());
         let (mut rows, mut first, mut last) = (0, Micros::MAX, Micros::MIN);
-        while rows < limit {
-            let Some(text) = input.next_time()? else {
-                break;
-            };
-            let time = match reader.read(text, &mut stretch) {
-                Ok(time) => time,
-                Err(_) => {
-                    let problem = format!("expected {}", reader.expected());
-                    return Err(input.cell(input.roles.time, problem));
-                }
-            };
-            rows += 1;
-            first = first.min(time);
-            last = last.max(time);
+        while rows < limit && input.advance()? {
+            input.filled(Role::Time)?;
+            let time = input.event_time()?;
+            if window.holds(time) {
+                rows += 1;
+                first = first.min(time);
+                last = last.max(time);
+            }
         }
         Ok((rows > 0).then(|| Self {
             rows,

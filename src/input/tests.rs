@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -30,12 +31,12 @@ impl Drop for Scratch {
     }
 }
 
-fn read_all(path: &Path, pass: &Pass) -> Result<Vec<(u64, String, Value)>, InputError> {
+fn read_all(path: &Path, pass: &Pass) -> Result<Vec<(Place, String, Value)>, InputError> {
     let mut input = Input::open(path, &schema())?;
     let (mut rows, mut row) = (Vec::new(), Row::default());
     while input.next_row(pass, &mut row)? {
         let payload = serde_json::from_slice(&row.payload).unwrap();
-        rows.push((row.line, row.account.clone(), payload));
+        rows.push((row.place, row.account.clone(), payload));
     }
     Ok(rows)
 }
@@ -57,7 +58,10 @@ fn a_row_becomes_a_payload_with_all_columns_of_the_file() {
     let rows = read_all(&scratch.0, &Pass::default()).unwrap();
     let number = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     assert_eq!(rows.len(), 2);
-    assert_eq!((rows[0].0, rows[0].1.as_str()), (2, "4242424242424242001"));
+    assert_eq!(
+        (rows[0].0, rows[0].1.as_str()),
+        (Place::Line(2), "4242424242424242001")
+    );
     assert_eq!(
         rows[0].2,
         json!({"": 7, "trans_date_trans_time": "2019-01-07 13:04:44",
@@ -163,15 +167,13 @@ fn an_id_that_a_suffix_makes_too_long_is_refused() {
     );
 }
 
-const DAY: i64 = 86_400_000_000;
-
 fn span_of(times: &[&str]) -> Option<Span> {
     let mut text = format!("{HEADER}\n");
     for time in times {
         text.push_str(&format!("1,{time},5,m,1,1,1,a,1,0\n"));
     }
     let scratch = Scratch::new(&format!("span-{}", times.len()), text.as_bytes());
-    Span::of(&scratch.0, &schema(), 3).unwrap()
+    Span::of(&scratch.0, &schema(), &Window::ALL, 3).unwrap()
 }
 
 #[test]
@@ -214,3 +216,6 @@ fn passes_follow_each_other_on_later_days_and_the_last_ends_now() {
         assert_eq!(days, [whole_days - 18, whole_days - 9, whole_days], "{now}");
     }
 }
+
+mod formats;
+mod growing;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{KafkaError, client_settings};
+use super::{BACKFILL_HEADER, BACKFILL_VALUE, KafkaError, client_settings};
 use crate::config::KafkaConfig;
 
 /// How records are packed on the wire.
@@ -101,9 +101,36 @@ impl<T: Send + Sync + 'static> Producer<T> {
         payload: &[u8],
         carried: Box<T>,
     ) -> Result<Handed<T>, KafkaError> {
-        let record = BaseRecord::with_opaque_to(&self.topic, carried)
-            .key(key)
-            .payload(payload);
+        self.send(
+            BaseRecord::with_opaque_to(&self.topic, carried)
+                .key(key)
+                .payload(payload),
+        )
+    }
+
+    /// The same for a record that only fills the history ([`BACKFILL_HEADER`]).
+    ///
+    /// # Errors
+    /// When the record can never be sent.
+    pub fn hand_over_backfill(
+        &self,
+        key: &[u8],
+        payload: &[u8],
+        carried: Box<T>,
+    ) -> Result<Handed<T>, KafkaError> {
+        let mark = Header {
+            key: BACKFILL_HEADER,
+            value: Some(BACKFILL_VALUE),
+        };
+        self.send(
+            BaseRecord::with_opaque_to(&self.topic, carried)
+                .key(key)
+                .payload(payload)
+                .headers(OwnedHeaders::new_with_capacity(1).insert(mark)),
+        )
+    }
+
+    fn send(&self, record: BaseRecord<'_, [u8], [u8], Box<T>>) -> Result<Handed<T>, KafkaError> {
         match self.client.send(record) {
             Ok(()) => Ok(Handed::Queued),
             Err((error, record))

@@ -18,7 +18,7 @@ use crate::engine::decode::{Decoder, Rules};
 use crate::engine::features::Plan;
 use crate::engine::score::{OnnxModel, Runtime};
 use crate::engine::token::TokenKey;
-use crate::input::{Input, Pass, Row};
+use crate::input::{Input, Pass, Place, Row};
 use partition::partition_of;
 use table::Table;
 
@@ -32,7 +32,7 @@ pub struct FeaturesArgs {
     /// Folder of the bundle; the one of the configuration when absent
     #[arg(long)]
     bundle: Option<PathBuf>,
-    /// Events: .csv or .csv.zst, in the order they arrived
+    /// Events in the order they arrived: CSV or JSON lines (.zst or not), or Parquet
     #[arg(long)]
     input: PathBuf,
     /// Where to write: .parquet or .csv
@@ -51,7 +51,7 @@ pub struct FeaturesArgs {
 pub struct Exported {
     /// Payments written.
     pub rows: u64,
-    /// Rows that are no payment: line, reason, field and message of the first few.
+    /// Rows that are no payment: place, reason, field and message of the first few.
     pub examples: Vec<String>,
     /// How many rows are no payment.
     pub dead: u64,
@@ -82,7 +82,7 @@ pub fn export(config: &Config, args: &FeaturesArgs) -> Result<Exported> {
     while feed.fill(&mut input)? {
         let mut prepared = preparation.prepare(&feed.records, &mut |_| {});
         for letter in &prepared.dead_letters {
-            exported.add_example(feed.line(letter.partition, letter.offset), letter);
+            exported.add_example(feed.place(letter.partition, letter.offset), letter);
         }
         exported.dead += prepared.dead_letters.len() as u64;
         exported.duplicates += prepared.duplicates.len() as u64;
@@ -122,8 +122,8 @@ fn preparation(config: &Config, bundle: &Bundle, partitions: u32) -> Result<Prep
 /// Rows of the file as the records a producer would have sent.
 struct Feed {
     records: Records,
-    /// Line of each record of the batch.
-    lines: Vec<u64>,
+    /// Where each record of the batch stands in the file.
+    places: Vec<Place>,
     offsets: Vec<i64>,
     row: Row,
 }
@@ -132,7 +132,7 @@ impl Feed {
     fn new(partitions: u32) -> Self {
         Self {
             records: Records::default(),
-            lines: Vec::new(),
+            places: Vec::new(),
             offsets: vec![0; partitions as usize],
             row: Row::default(),
         }
@@ -141,7 +141,7 @@ impl Feed {
     /// Reads the next batch; false at the file's end.
     fn fill(&mut self, input: &mut Input) -> Result<bool> {
         self.records.clear();
-        self.lines.clear();
+        self.places.clear();
         let pass = Pass::default();
         while self.records.len() < BATCH_ROWS && input.next_row(&pass, &mut self.row)? {
             let partition = partition_of(self.row.account.as_bytes(), self.offsets.len());
@@ -150,29 +150,29 @@ impl Feed {
             let position = (partition as i32, *offset);
             self.records
                 .push(position, Micros::MAX / 2, None, Some(&self.row.payload));
-            self.lines.push(self.row.line);
+            self.places.push(self.row.place);
             *offset += 1;
         }
         Ok(!self.records.is_empty())
     }
 
-    fn line(&self, partition: i32, offset: i64) -> u64 {
-        let heads = self.records.heads().iter().zip(&self.lines);
+    fn place(&self, partition: i32, offset: i64) -> Place {
+        let heads = self.records.heads().iter().zip(&self.places);
         heads
             .filter(|(head, _)| head.partition == partition && head.offset == offset)
-            .map(|(_, line)| *line)
+            .map(|(_, place)| *place)
             .next()
-            .unwrap_or(0)
+            .unwrap_or_default()
     }
 }
 
 impl Exported {
-    fn add_example(&mut self, line: u64, letter: &crate::engine::batch::DeadLetter) {
+    fn add_example(&mut self, place: Place, letter: &crate::engine::batch::DeadLetter) {
         if self.examples.len() < 5 {
             let field = letter.field.as_deref().unwrap_or("-");
             let reason = letter.reason.as_str();
             self.examples
-                .push(format!("line {line}: {reason} {field}: {}", letter.message));
+                .push(format!("{place}: {reason} {field}: {}", letter.message));
         }
     }
 

@@ -1,146 +1,14 @@
-//! `vigie-producer replay` as a person runs it, against a real broker.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+//! `vigie-producer replay` as a person runs it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::Message as _;
-use rdkafka::{Offset, TopicPartitionList};
-use serde_json::Value;
-use vigie::config::{Config, KafkaConfig};
-use vigie::kafka::admin::offsets;
 
-const PAYMENTS: &str = "../models/card/payments.csv.zst";
-const WAIT: Duration = Duration::from_secs(60);
-
-fn brokers() -> String {
-    std::env::var("VIGIE_KAFKA__BROKERS").expect("VIGIE_KAFKA__BROKERS: source .stack/NAME/env")
-}
-
-fn kafka() -> KafkaConfig {
-    Config::load(None).unwrap().kafka
-}
-
-/// A topic's name and a folder that no other test and no other run has.
-struct Place {
-    topic: String,
-    folder: PathBuf,
-}
-
-impl Place {
-    fn new(name: &str) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let topic = format!("{name}-{}", now.unwrap().as_nanos());
-        let folder = std::env::temp_dir().join(&topic);
-        std::fs::create_dir(&folder).unwrap();
-        Self { topic, folder }
-    }
-
-    fn command(&self, file: &Path, more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vigie-producer"));
-        command
-            .arg("replay")
-            .arg(file)
-            .args(["--bundle", "../models/card", "--topic", &self.topic])
-            .args(more);
-        command
-    }
-
-    fn replay(&self, more: &[&str]) -> Output {
-        self.command(Path::new(PAYMENTS), more).output().unwrap()
-    }
-
-    /// The ledger's path, and the option that asks for it.
-    fn ledger(&self) -> String {
-        format!("--ledger={}/ledger.tsv", self.folder.display())
-    }
-
-    fn ledger_lines(&self) -> Vec<Vec<String>> {
-        let text = std::fs::read_to_string(self.folder.join("ledger.tsv")).unwrap();
-        let columns = |line: &str| line.split('\t').map(str::to_owned).collect();
-        text.lines().map(columns).collect()
-    }
-
-    fn stored(&self) -> i64 {
-        let ranges = offsets(&kafka(), &self.topic, 8, WAIT).unwrap();
-        ranges.iter().map(|range| range.latest).sum()
-    }
-
-    /// Everything in the topic, per partition in its order.
-    fn content(&self) -> Vec<Sent> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers())
-            .set("group.id", "unused")
-            .create()
-            .unwrap();
-        let mut partitions = TopicPartitionList::new();
-        for partition in 0..8 {
-            partitions
-                .add_partition_offset(&self.topic, partition, Offset::Beginning)
-                .unwrap();
-        }
-        consumer.assign(&partitions).unwrap();
-        let (wanted, deadline) = (self.stored() as usize, Instant::now() + WAIT);
-        let mut content = Vec::new();
-        while content.len() < wanted && Instant::now() < deadline {
-            if let Some(record) = consumer.poll(Duration::from_millis(100)) {
-                let record = record.unwrap();
-                content.push(Sent {
-                    position: (record.partition(), record.offset()),
-                    key: String::from_utf8(record.key().unwrap().to_vec()).unwrap(),
-                    timestamp: record.timestamp().to_millis().unwrap(),
-                    event: serde_json::from_slice(record.payload().unwrap()).unwrap(),
-                });
-            }
-        }
-        assert_eq!(content.len(), wanted);
-        content.sort_by_key(|sent| sent.position);
-        content
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-struct Sent {
-    position: (i32, i64),
-    key: String,
-    timestamp: i64,
-    event: Value,
-}
-
-impl Sent {
-    fn text(&self, column: &str) -> &str {
-        self.event[column].as_str().unwrap()
-    }
-}
-
-fn millis_now() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.unwrap().as_millis() as i64
-}
-
-fn says(output: &Output, code: i32, words: &[&str]) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    for word in words {
-        assert!(said.contains(word), "{word:?} in {said}");
-    }
-}
+use crate::support::{PAYMENTS, Place, brokers, millis_now, says, terminated, until};
 
 #[test]
 fn the_ledger_is_what_the_topic_holds_and_holds_no_card_number() {
@@ -233,20 +101,9 @@ fn a_repeat_has_ids_of_its_own_on_later_days_and_ends_now() {
 fn a_signal_ends_it_with_the_ledger_of_what_was_sent() {
     let place = Place::new("signal");
     let more = ["--rate", "300", &place.ledger()];
-    let mut child = place.command(Path::new(PAYMENTS), &more).spawn().unwrap();
-    let deadline = Instant::now() + WAIT;
-    let started = |place: &Place| {
-        offsets(&kafka(), &place.topic, 8, WAIT)
-            .is_ok_and(|ranges| ranges.iter().any(|range| range.latest > 0))
-    };
-    while !started(&place) {
-        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none());
-    }
-    let killed = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status();
-    assert!(killed.unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let child = place.command(Path::new(PAYMENTS), &more).spawn().unwrap();
+    until("nothing was sent", || place.stored() > 0);
+    assert_eq!(terminated(child), Some(0));
     let lines = place.ledger_lines();
     assert!(!lines.is_empty() && lines.len() < 3000);
     assert_eq!(lines.len() as i64, place.stored());

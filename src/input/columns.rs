@@ -1,0 +1,82 @@
+//! Columns that a file names once for all its rows.
+
+use super::Change;
+use super::error::Problem;
+use super::json::JsonColumn;
+use crate::bundle::{Field, Schema};
+
+/// The columns of a file and where the roles stand among them.
+pub(super) struct Columns {
+    columns: Vec<JsonColumn>,
+    pub(super) id: usize,
+    pub(super) time: usize,
+    pub(super) account: usize,
+}
+
+impl Columns {
+    /// Checks the names against the schema.
+    ///
+    /// # Errors
+    /// When a required field has no column, or a name stands twice.
+    pub(super) fn new(names: &[&str], schema: &Schema) -> Result<Self, Problem> {
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                let problem = format!("the header names the column `{name}` twice");
+                return Err(Problem::Header(problem));
+            }
+        }
+        let position = |key: &str| names.iter().position(|name| *name == key);
+        for field in schema.fields.iter().filter(|field| field.required) {
+            if position(&field.key).is_none() {
+                return Err(Problem::Header(format!(
+                    "the header has no column `{}`, which the bundle's field `{}` requires",
+                    field.key, field.name
+                )));
+            }
+        }
+        let role = |field: usize| {
+            let key = &schema.field(field).key;
+            position(key)
+                .ok_or_else(|| Problem::Header(format!("the header has no column `{key}`")))
+        };
+        Ok(Self {
+            columns: names
+                .iter()
+                .map(|name| JsonColumn::new(name, declared(schema, name)))
+                .collect(),
+            id: role(schema.roles.id)?,
+            time: role(schema.roles.time)?,
+            account: role(schema.roles.account)?,
+        })
+    }
+
+    /// The name of a column.
+    pub(super) fn name(&self, column: usize) -> &str {
+        self.columns[column].key()
+    }
+
+    /// Writes a row as a JSON object, changed as it is to be.
+    pub(super) fn write<'a>(
+        &self,
+        cells: impl Iterator<Item = &'a str>,
+        change: &Change<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        for (index, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
+            column.begin(out, index == 0);
+            if index == self.time {
+                column.value(out, change.time);
+            } else if index == self.id {
+                column.joined(out, cell, change.suffix);
+            } else {
+                column.value(out, cell);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// The field that is read from a column of that name.
+pub(super) fn declared<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
+    schema.fields.iter().find(|field| field.key == name)
+}
