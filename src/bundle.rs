@@ -151,6 +151,11 @@ impl Bundle {
         })
     }
 
+    /// The version that is stored with every row that this bundle's graph scores.
+    pub fn model_version(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+
     /// Whether a feature is a text category rather than a number.
     pub fn is_text(&self, feature: &Feature) -> bool {
         match feature.kind {

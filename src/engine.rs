@@ -11,6 +11,7 @@ pub mod mask;
 pub mod origin;
 pub mod policy;
 pub mod score;
+pub mod stored;
 pub mod token;
 pub mod velocity;
 

@@ -7,7 +7,7 @@
 mod columns;
 mod json;
 mod keys;
-mod number;
+pub(super) mod number;
 mod row;
 pub(crate) mod time;
 

@@ -5,12 +5,14 @@
 
 mod against;
 mod books;
+pub mod day;
 mod ledger;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use jiff::civil::Date;
 use serde::Serialize;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Transaction};
@@ -24,7 +26,10 @@ const EXAMPLES: i64 = 5;
 
 /// What to compare.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(after_help = "Example: vigie reconcile --ledger sent.tsv --against second_pass")]
+#[command(
+    after_help = "Examples: vigie reconcile --ledger sent.tsv --against second_pass
+          vigie reconcile --day 2026-11-20 --sample 1000"
+)]
 pub struct Reconcile {
     /// A producer's ledger, plain or .zst; may be given several times. Together they must name
     /// everything that was sent to the topic.
@@ -36,6 +41,16 @@ pub struct Reconcile {
     /// Alerts that no message has taken yet are a difference too.
     #[arg(long)]
     pub settled: bool,
+    /// Only this business day: what was consumed has become something, and a sample of its
+    /// decisions comes out the same when it is recomputed from what is stored.
+    #[arg(long, conflicts_with_all = ["ledger", "against", "settled"])]
+    pub day: Option<Date>,
+    /// How many of the day's decisions are recomputed.
+    #[arg(long, default_value_t = 1_000, requires = "day", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub sample: u32,
+    /// Chooses the same payments again.
+    #[arg(long, requires = "day")]
+    pub seed: Option<i64>,
     /// The report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -95,6 +110,9 @@ impl fmt::Display for Report {
 /// # Errors
 /// See [`reconcile`].
 pub async fn command(config: &Config, request: &Reconcile) -> anyhow::Result<(String, u8)> {
+    if let Some(day) = request.day {
+        return command_of_day(config, request, day).await;
+    }
     let report = reconcile(config, request).await?;
     let text = if request.json {
         serde_json::to_string_pretty(&report)?
@@ -102,6 +120,30 @@ pub async fn command(config: &Config, request: &Reconcile) -> anyhow::Result<(St
         report.to_string()
     };
     Ok((text + "\n", u8::from(!report.holds)))
+}
+
+async fn command_of_day(
+    config: &Config,
+    request: &Reconcile,
+    day: Date,
+) -> anyhow::Result<(String, u8)> {
+    let asked = day::Asked {
+        day,
+        sample: request.sample,
+        seed: request.seed,
+    };
+    let account = day::account(config, Login::Desk, asked).await?;
+    let mut text = match request.json {
+        true => serde_json::to_string_pretty(&account)? + "\n",
+        false => format!("{account}\n"),
+    };
+    if !request.json && !account.differences.is_empty() {
+        for difference in &account.differences {
+            text += &format!("DIFFERS {difference}\n");
+        }
+        text += &format!("the same sample again: --seed {}\n", account.seed);
+    }
+    Ok((text, u8::from(!account.holds)))
 }
 
 /// Compares, without changing anything.

@@ -202,7 +202,7 @@ fn run_lane(
             engine: engine(&setup, model, &policy)?,
             store,
             versions: Versions {
-                model: format!("{}-{}", setup.bundle.name, setup.bundle.version),
+                model: setup.bundle.model_version(),
                 policy: policy.version.clone(),
             },
             batch: Records::default(),

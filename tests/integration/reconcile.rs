@@ -1,5 +1,7 @@
 //! `vigie reconcile`: what balances, and every way in which it may not.
 
+mod day;
+
 use std::io::Write;
 use std::path::PathBuf;
 

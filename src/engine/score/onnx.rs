@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ndarray::Ix2;
 use ort::environment::Environment;
@@ -54,15 +55,18 @@ pub struct OnnxModel {
     output: String,
 }
 
-/// The run time's shared library, loaded once a process and shared by its lanes.
+/// The run time's shared library, loaded once a process and shared by all who score in it.
 #[derive(Debug)]
 pub struct Runtime(Environment);
 
+/// There may be one in a process, ever: it stays for whoever comes after the first.
+static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
 impl Runtime {
-    /// Loads the library at `path`.
+    /// Loads the library at `path`, or hands out the one that was loaded before.
     ///
     /// # Errors
-    /// When the path is no such library.
+    /// When the path is no such library, or another one is loaded.
     pub fn load(path: &Path) -> Result<Self, ScoreError> {
         let problem = |problem: String| ScoreError::Runtime {
             path: path.to_path_buf(),
@@ -76,13 +80,22 @@ impl Runtime {
         if !path.is_file() {
             return Err(problem("no such file".into()));
         }
-        ort::init_from(path)
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*loaded {
+            Some((known, environment)) if known == path => return Ok(Self(environment.clone())),
+            Some((known, _)) => {
+                return Err(problem(format!("{} is loaded already", known.display())));
+            }
+            None => {}
+        }
+        let environment = ort::init_from(path)
             .map_err(|error| problem(error.to_string()))?
             .with_name("vigie")
             .with_telemetry(false)
             .build()
-            .map(Self)
-            .map_err(|error| problem(error.to_string()))
+            .map_err(|error| problem(error.to_string()))?;
+        *loaded = Some((path.to_path_buf(), environment.clone()));
+        Ok(Self(environment))
     }
 }
 
