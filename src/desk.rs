@@ -1,6 +1,7 @@
-//! The desk: what people see and do. Alerts by mail, dead letters, offsets.
+//! The desk: what people see and do. Incidents and their messages, dead letters, offsets.
 
 pub mod dead_letters;
+pub mod incidents;
 pub mod notifier;
 pub mod offsets;
 

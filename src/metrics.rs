@@ -103,6 +103,45 @@ impl MessageResult {
     }
 }
 
+/// What an incident is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncidentKind {
+    /// Payments that look like fraud.
+    Fraud,
+    /// The system's own trouble.
+    System,
+}
+
+impl IncidentKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Fraud => "fraud",
+            Self::System => "system",
+        }
+    }
+}
+
+/// How bad an incident is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// To be looked at.
+    Warning,
+    /// To be looked at now.
+    Critical,
+}
+
+impl Severity {
+    const ALL: [Self; 2] = [Self::Warning, Self::Critical];
+
+    /// As labels and the database have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// The process's metrics as a page.
 #[derive(Clone)]
 pub struct Exposition {
@@ -208,7 +247,7 @@ pub fn policy(version: &str) {
     serving(|serving| serving.policy = Some(version.to_owned()));
 }
 
-/// Counts alerts that were gathered into a message.
+/// Counts alerts that were given their incident.
 pub fn alerts(severity: Decision, count: u64) {
     counter!("vigie_alerts_total", "severity" => severity.as_str()).increment(count);
 }
@@ -231,6 +270,17 @@ pub fn messages(channel: Channel, result: MessageResult, count: u64) {
 pub fn outbox(messages: u64, oldest: Duration) {
     gauge!("vigie_outbox_depth").set(messages as f64);
     gauge!("vigie_outbox_oldest_seconds").set(oldest.as_secs_f64());
+}
+
+/// Counts incidents that were opened, or that rose, with this severity.
+pub fn incidents(kind: IncidentKind, severity: Severity, count: u64) {
+    counter!("vigie_incidents_total", "kind" => kind.as_str(), "severity" => severity.as_str())
+        .increment(count);
+}
+
+/// States how many incidents of this severity are open.
+pub fn incidents_open(severity: Severity, incidents: i64) {
+    gauge!("vigie_incidents_open", "severity" => severity.as_str()).set(incidents as f64);
 }
 
 /// Records one answer of the HTTP pages; `route` is one of their fixed paths.
@@ -301,7 +351,15 @@ fn describe() {
     );
     describe_counter!(
         "vigie_alerts_total",
-        "Alerts gathered into messages, by the decision that raised them."
+        "Alerts given their incident, by the decision that raised them."
+    );
+    describe_counter!(
+        "vigie_incidents_total",
+        "Incidents opened, or risen to critical, by kind and severity."
+    );
+    describe_gauge!(
+        "vigie_incidents_open",
+        "Incidents that are open, as the process that notifies sees them."
     );
     describe_counter!(
         "vigie_messages_total",
@@ -341,6 +399,11 @@ fn start_at_zero() {
     }
     for severity in [Decision::Review, Decision::Block] {
         alerts(severity, 0);
+    }
+    for severity in Severity::ALL {
+        incidents(IncidentKind::Fraud, severity, 0);
+        incidents(IncidentKind::System, severity, 0);
+        incidents_open(severity, 0);
     }
     for channel in Channel::ALL {
         for result in MessageResult::ALL {
@@ -431,6 +494,8 @@ mod tests {
             "vigie_messages_total{channel=\"mail\",result=\"sent\"} 0",
             "vigie_messages_total{channel=\"slack\",result=\"failed\"} 0",
             "vigie_outbox_depth 0",
+            "vigie_incidents_total{kind=\"fraud\",severity=\"critical\"} 0",
+            "vigie_incidents_open{severity=\"warning\"} 0",
             "vigie_outbox_oldest_seconds 0",
             "vigie_http_request_seconds_count{route=\"/livez\",status=\"200\"} 1",
         ] {

@@ -32,6 +32,11 @@ const MIGRATIONS: &[Migration] = &[
         include_str!("../migrations/0012_notices.sql"),
     ),
     Migration::new(
+        13,
+        "incidents",
+        include_str!("../migrations/0013_incidents.sql"),
+    ),
+    Migration::new(
         14,
         "publishing",
         include_str!("../migrations/0014_publishing.sql"),

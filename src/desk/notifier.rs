@@ -1,14 +1,13 @@
 //! Tells people: on-call of payments that were not allowed and of the system's own trouble.
 //!
 //! ```text
-//! fraud_alerts (written with the payments) -> gather -> outbox -> one sender per channel
+//! fraud_alerts (written with the payments) -> incidents -> outbox -> one sender per channel
 //! ```
 //! One notifier works at a time across all processes; the others wait for the lease. Every
 //! alert is stamped in the transaction that writes its messages; a message is sent at least
 //! once, and its id is the same every time. Each channel sends at its own pace: one that is away
 //! holds back no other.
 
-pub mod alert_mail;
 pub mod channels;
 pub mod mail;
 pub mod outbox;
@@ -28,7 +27,7 @@ use tokio_postgres::Client;
 
 use crate::config::Config;
 use crate::database::{self, Login};
-use crate::engine::batch::Decision;
+use crate::desk::incidents;
 use crate::health::{Health, Part};
 use crate::metrics::{self, MessageResult};
 use channels::Channels;
@@ -136,19 +135,17 @@ impl Notifier<'_> {
         Ok(())
     }
 
-    /// New alerts become one notice, when one is due.
+    /// New alerts get their incidents, and what is due becomes a notice.
     async fn gather(&self, client: &mut Client) -> Result<(), Interrupted> {
-        let gathering = outbox::gather(client, self.config, &self.channels);
-        let Some(digest) = in_time(self.config, gathering).await? else {
-            return Ok(());
-        };
-        metrics::alerts(Decision::Review, digest.review);
-        metrics::alerts(Decision::Block, digest.block);
-        tracing::info!(
-            message = digest.message,
-            alerts = digest.alerts(),
-            "alerts gathered"
-        );
+        let gathering = incidents::gather(client, self.config, &self.channels);
+        if let Some(told) = in_time(self.config, gathering).await? {
+            let incidents::Told {
+                notice,
+                alerts,
+                incidents,
+            } = told;
+            tracing::info!(notice, alerts, incidents, "on-call is told of alerts");
+        }
         Ok(())
     }
 

@@ -19,30 +19,46 @@ pub struct Money {
 
 /// The amount in major units, with its currency where it is known: `EUR 1,234.50`.
 pub fn major(money: &Money) -> String {
-    let digits = format!(
-        "{:0>1$}",
-        money.minor.unsigned_abs(),
-        money.scale as usize + 1
-    );
-    let (whole, fraction) = digits.split_at(digits.len() - money.scale as usize);
-    let mut amount = String::new();
-    if let Some(currency) = &money.currency {
-        amount = format!("{} ", plain(currency));
+    match &money.currency {
+        Some(currency) => format!("{} {}", plain(currency), figure(money)),
+        None => figure(money),
     }
-    if money.minor < 0 {
-        amount.push('-');
-    }
-    for (place, digit) in (0..whole.len()).rev().zip(whole.chars()) {
-        amount.push(digit);
+}
+
+/// The amount in major units for programs, without its currency: `1234.50`.
+pub fn decimal(money: &Money) -> String {
+    figure(money).replace(',', "")
+}
+
+fn figure(money: &Money) -> String {
+    let scale = money.scale as usize;
+    let digits = format!("{:0>1$}", money.minor.unsigned_abs(), scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let sign = if money.minor < 0 { "-" } else { "" };
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{sign}{}{point}{fraction}", in_thousands(whole))
+}
+
+/// A whole number with its thousands set apart: `4,995`.
+pub fn number(number: u64) -> String {
+    in_thousands(&number.to_string())
+}
+
+fn in_thousands(digits: &str) -> String {
+    let mut parts = String::new();
+    for (place, digit) in (0..digits.len()).rev().zip(digits.chars()) {
+        parts.push(digit);
         if place > 0 && place % 3 == 0 {
-            amount.push(',');
+            parts.push(',');
         }
     }
-    if !fraction.is_empty() {
-        amount.push('.');
-        amount.push_str(fraction);
-    }
-    amount
+    parts
+}
+
+/// A count with its noun, in the plural but for one: `4,995 payments`.
+pub fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", number(count))
 }
 
 /// The moment to the second, in UTC.
@@ -58,7 +74,8 @@ pub fn moment(time: Micros) -> String {
 pub fn plain(text: &str) -> String {
     let acts = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
     };
     let mut line: String = text
         .chars()
@@ -112,5 +129,24 @@ mod tests {
             major(&money(i64::MIN, 3, None)),
             "-9,223,372,036,854,775.808"
         );
+    }
+    #[test]
+    fn figures_for_programs_have_a_point_and_nothing_else() {
+        assert_eq!(decimal(&money(-123_456_789, 2, Some("EUR"))), "-1234567.89");
+    }
+
+    #[test]
+    fn counts_have_their_noun() {
+        assert_eq!(counted(1, "payment"), "1 payment");
+        assert_eq!(counted(4_995, "payment"), "4,995 payments");
+        assert_eq!(counted(0, "payment"), "0 payments");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_nothing_in_it_acts() {
+        let name = plain(&"é".repeat(5_000));
+        assert_eq!(name.chars().count(), TEXT_CHARS + 1);
+        let nasty = "a\r\nBcc: b\0\u{202e}c\u{2028}d\u{61c}e";
+        assert_eq!(plain(nasty), "a  Bcc: b  c d e");
     }
 }

@@ -38,7 +38,7 @@ pub struct Reconcile {
     /// Another schema, with a second pass over the same topic: every row must be the same.
     #[arg(long, value_name = "SCHEMA")]
     pub against: Option<String>,
-    /// Alerts that no message has taken yet are a difference too.
+    /// Alerts that no incident has taken yet are a difference too.
     #[arg(long)]
     pub settled: bool,
     /// Only this business day: what was consumed has become something, and a sample of its

@@ -13,6 +13,9 @@ use crate::support::sink::{Sink, authority, header};
 async fn config_for(sink: &Sink) -> (Config, Client) {
     let mut config = migrated().await;
     config.mail = sink.settings();
+    // Pauses of tenths of a second, so that each test sees a second message when it wants one.
+    config.incidents.cooldown = Duration::from_secs(1);
+    config.incidents.hourly_cap = 1_000;
     let client = writer(&config).await;
     client
         .execute(
@@ -101,7 +104,7 @@ async fn thousands_of_alerts_are_one_mail_and_each_belongs_to_exactly_one() {
     raise(&client, 1, 5_000).await;
     let notifier = Running::start(&config);
     let mail = sink.wait_for(1).await.remove(0);
-    assert!(mail.contains("4995 more."), "{mail}");
+    assert!(mail.contains("4,995 more."), "{mail}");
     wait_until(&client, "all is marked as sent", ALL_SENT).await;
     assert_eq!(count(&client, "SELECT count(*) FROM outbox").await, 1);
     notifier.stop().await;
@@ -111,7 +114,8 @@ async fn thousands_of_alerts_are_one_mail_and_each_belongs_to_exactly_one() {
 async fn mails_keep_their_distance_and_alerts_gather_meanwhile() {
     let sink = Sink::start().await;
     let (mut config, client) = config_for(&sink).await;
-    config.incidents.gather = Duration::from_secs(2);
+    // After one message the next waits for a tenth of it.
+    config.incidents.cooldown = Duration::from_secs(20);
     let notifier = Running::start(&config);
     for offset in 1..=3 {
         raise(&client, offset, 1).await;

@@ -124,14 +124,24 @@ async fn a_clean_pass_balances_with_its_ledger_and_with_a_second_pass() {
         "38 records acknowledged",
         "34 payments sent",
         "34 payments have the same features",
-        "2 wait for one",
+        "0 incidents, 2 alerts wait for theirs",
     ] {
         assert!(said.contains(words), "{said}");
     }
 }
 
+/// The two alerts in one incident, told of in one notice.
+const TOLD: &str = "
+    INSERT INTO incidents (kind, group_by, group_key, stream, severity, opened_at, last_alert_at, alerts, untold)
+    VALUES ('fraud', 'rule', 'score_block', 1, 'warning', now(), now(), 2, 0);
+    INSERT INTO notices (kind) VALUES ('incident');
+    INSERT INTO outbox (notice_id, channel, message_id, subject, body_text, body_html)
+    VALUES (1, 'mail', 'one@vigie', '', '', '');
+    INSERT INTO notice_incidents VALUES (1, 1, 2);
+    UPDATE fraud_alerts SET outbox_id = 1, incident_id = 1";
+
 #[tokio::test]
-async fn alerts_without_a_message_are_a_difference_once_all_should_be_settled() {
+async fn alerts_without_an_incident_are_a_difference_once_all_should_be_settled() {
     let config = migrated().await;
     pass(&config).await;
     let settled = Reconcile {
@@ -140,17 +150,58 @@ async fn alerts_without_a_message_are_a_difference_once_all_should_be_settled() 
     };
     let waiting = report(&config, &settled).await;
     assert_eq!(failing(&waiting), ["settled"]);
-    owner(&config)
-        .await
-        .batch_execute(
-            "INSERT INTO outbox (channel, message_id, subject, body_text, body_html) \
-             VALUES ('mail', 'one@vigie', '', '', ''); \
-             UPDATE fraud_alerts SET outbox_id = (SELECT id FROM outbox)",
-        )
-        .await
-        .unwrap();
+    let owner = owner(&config).await;
+    owner.batch_execute(TOLD).await.unwrap();
     let taken = report(&config, &settled).await;
     assert!(taken.holds, "{taken}");
+    // In an incident, and its message is still to come: settled as well.
+    let untold = "UPDATE fraud_alerts SET outbox_id = NULL WHERE source_partition = 0;
+                  UPDATE incidents SET untold = 1; UPDATE notice_incidents SET alerts = 1";
+    owner.batch_execute(untold).await.unwrap();
+    let waiting = report(&config, &settled).await;
+    assert!(waiting.holds, "{waiting}");
+    assert!(
+        waiting
+            .to_string()
+            .contains("1 alerts of incidents are untold")
+    );
+}
+
+#[tokio::test]
+async fn incidents_and_notices_that_count_other_alerts_than_they_have_are_found() {
+    let config = migrated().await;
+    pass(&config).await;
+    let owner = owner(&config).await;
+    owner.batch_execute(TOLD).await.unwrap();
+    for (damage, mended) in [
+        (
+            "UPDATE incidents SET alerts = 3",
+            "UPDATE incidents SET alerts = 2",
+        ),
+        (
+            "UPDATE incidents SET untold = 1",
+            "UPDATE incidents SET untold = 0",
+        ),
+        (
+            "UPDATE notice_incidents SET alerts = 1",
+            "UPDATE notice_incidents SET alerts = 2",
+        ),
+        (
+            "UPDATE fraud_alerts SET outbox_id = NULL WHERE source_partition = 0",
+            "UPDATE fraud_alerts SET outbox_id = 1",
+        ),
+        (
+            "UPDATE outbox SET notice_id = NULL",
+            "UPDATE outbox SET notice_id = 1",
+        ),
+    ] {
+        owner.batch_execute(damage).await.unwrap();
+        let found = report(&config, &Reconcile::default()).await;
+        assert_eq!(failing(&found), ["incidents"], "{damage}");
+        owner.batch_execute(mended).await.unwrap();
+    }
+    let balanced = report(&config, &Reconcile::default()).await;
+    assert!(balanced.holds, "{balanced}");
 }
 
 #[tokio::test]

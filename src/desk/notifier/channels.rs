@@ -88,6 +88,11 @@ impl Channels {
         .collect()
     }
 
+    /// Whether on-call is reached at all.
+    pub fn reach_anybody(&self) -> bool {
+        self.mail || self.slack || self.webhook
+    }
+
     /// Where a notice of this kind goes, and what becomes of it there.
     pub(super) fn of_kind(&self, kind: NoticeKind) -> Vec<(Channel, Fate)> {
         let wanted: &[Channel] = match kind {

@@ -1,26 +1,11 @@
 //! The outbox: whoever has something to say enqueues a notice here, once for all channels.
 
-use std::time::Duration;
+use tokio_postgres::{Error, Transaction};
 
-use tokio_postgres::{Client, Error, Row, Transaction};
-
-use super::alert_mail::{self, Alert, Digest, Place};
 use super::channels::{Channel, Fate};
-use crate::config::Config;
-use crate::database::Moment;
-use crate::desk::text::Money;
 use crate::metrics::{self, MessageResult};
 
 pub use super::channels::Channels;
-
-/// Alerts in one message at most; what is beyond waits for the next.
-const GATHER: i64 = 100_000;
-/// Alerts that a message names.
-const RISKIEST: i64 = 5;
-/// Currencies that a message sums.
-const CURRENCIES: i64 = 5;
-/// How long a refused message holds back the next one.
-const AFTER_REFUSAL: Duration = Duration::from_secs(30);
 
 /// What a notice is about; it decides who is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,146 +148,6 @@ async fn insert_message(
 /// A subject becomes a header: nothing in it may begin another.
 fn one_line(subject: &str) -> String {
     subject.replace(|c: char| c.is_control(), " ")
-}
-
-/// Turns the alerts of no message into one, in one transaction; `None` when there are none or
-/// it is too early.
-///
-/// # Errors
-/// When the database fails; nothing is gathered then.
-pub async fn gather(
-    client: &mut Client,
-    config: &Config,
-    channels: &Channels,
-) -> Result<Option<Digest>, Error> {
-    if !is_due(client, config.incidents.gather).await? {
-        return Ok(None);
-    }
-    let transaction = client.transaction().await?;
-    let notice = Notice {
-        kind: NoticeKind::Incident,
-        subject: String::new(),
-        text: String::new(),
-        html: String::new(),
-        payload: serde_json::Value::Null,
-        attachments: Vec::new(),
-    };
-    let id = enqueue(&transaction, &notice, channels).await?;
-    let message: i64 = transaction
-        .query_one("SELECT min(id) FROM outbox WHERE notice_id = $1", &[&id])
-        .await?
-        .try_get(0)?;
-    let stamped = transaction
-        .execute(
-            "UPDATE fraud_alerts SET outbox_id = $1
-             WHERE id IN (SELECT id FROM fraud_alerts WHERE outbox_id IS NULL AND origin = 0 ORDER BY id LIMIT $2)",
-            &[&message, &GATHER],
-        )
-        .await?;
-    if stamped == 0 {
-        transaction.rollback().await?;
-        return Ok(None);
-    }
-    let digest = digest(&transaction, message).await?;
-    let database = &config.database;
-    let place = Place {
-        host: &database.host,
-        port: database.port,
-        database: &database.name,
-        schema: &database.schema,
-    };
-    let letter = alert_mail::render(&digest, &place);
-    transaction
-        .execute(
-            "UPDATE outbox SET subject = $2, body_text = $3,
-                               body_html = CASE WHEN channel = 'mail' THEN $4 ELSE '' END
-             WHERE notice_id = $1",
-            &[&id, &one_line(&letter.subject), &letter.text, &letter.html],
-        )
-        .await?;
-    transaction.commit().await?;
-    Ok(Some(digest))
-}
-
-/// Whether there are alerts and the next message may be made: long enough after the last, and
-/// none before it still waits for its server (a refused one holds it back for a moment only).
-async fn is_due(client: &Client, every: Duration) -> Result<bool, Error> {
-    let row = client
-        .query_one(
-            "SELECT EXISTS (SELECT FROM fraud_alerts WHERE outbox_id IS NULL AND origin = 0)
-                AND coalesce((SELECT created_at FROM outbox WHERE channel = 'mail' ORDER BY id DESC LIMIT 1)
-                    <= now() - make_interval(secs => $1), true)
-                AND NOT EXISTS (
-                    SELECT FROM outbox
-                    WHERE sent_at IS NULL AND suppressed_at IS NULL AND channel = 'mail'
-                      AND (refused_at IS NULL OR refused_at > now() - make_interval(secs => $2)))
-                AND coalesce((SELECT max(sent_at) FROM outbox WHERE sent_at IS NOT NULL AND channel = 'mail')
-                    <= now() - make_interval(secs => $1), true)",
-            &[&every.as_secs_f64(), &AFTER_REFUSAL.as_secs_f64()],
-        )
-        .await?;
-    row.try_get(0)
-}
-
-/// What the message says, summed where the alerts are: there may be many.
-async fn digest(transaction: &Transaction<'_>, message: i64) -> Result<Digest, Error> {
-    let counts = transaction
-        .query_one(
-            "SELECT count(*) FILTER (WHERE decision = 1), count(*) FILTER (WHERE decision = 2)
-             FROM fraud_alerts WHERE outbox_id = $1",
-            &[&message],
-        )
-        .await?;
-    let totals = transaction
-        .query(
-            "SELECT sum(a.amount)::bigint AS amount, coalesce(s.amount_scale, 0) AS scale, a.currency
-             FROM fraud_alerts AS a LEFT JOIN streams AS s USING (stream)
-             WHERE a.outbox_id = $1
-             GROUP BY coalesce(s.amount_scale, 0), a.currency
-             ORDER BY count(*) DESC, a.currency LIMIT $2",
-            &[&message, &CURRENCIES],
-        )
-        .await?;
-    let riskiest = transaction
-        .query(
-            "SELECT a.amount, coalesce(s.amount_scale, 0) AS scale, a.currency, a.merchant, a.trans_num,
-                    left(encode(a.account, 'hex'), 8) AS account, a.score, a.decision, a.event_time
-             FROM fraud_alerts AS a LEFT JOIN streams AS s USING (stream)
-             WHERE a.outbox_id = $1
-             ORDER BY a.amount / power(10::numeric, coalesce(s.amount_scale, 0)) DESC, a.score DESC NULLS LAST, a.id
-             LIMIT $2",
-            &[&message, &RISKIEST],
-        )
-        .await?;
-    let count =
-        |column| Ok::<_, Error>(u64::try_from(counts.try_get::<_, i64>(column)?).unwrap_or(0));
-    Ok(Digest {
-        message,
-        review: count(0)?,
-        block: count(1)?,
-        totals: totals.iter().map(money).collect::<Result<_, _>>()?,
-        riskiest: riskiest.iter().map(alert).collect::<Result<_, _>>()?,
-    })
-}
-
-fn money(row: &Row) -> Result<Money, Error> {
-    Ok(Money {
-        minor: row.try_get("amount")?,
-        scale: u32::try_from(row.try_get::<_, i32>("scale")?).unwrap_or(0),
-        currency: row.try_get("currency")?,
-    })
-}
-
-fn alert(row: &Row) -> Result<Alert, Error> {
-    Ok(Alert {
-        amount: money(row)?,
-        account: row.try_get("account")?,
-        merchant: row.try_get("merchant")?,
-        payment: row.try_get("trans_num")?,
-        score: row.try_get("score")?,
-        blocked: row.try_get::<_, i16>("decision")? == 2,
-        time: row.try_get::<_, Moment>("event_time")?.0,
-    })
 }
 
 #[cfg(test)]

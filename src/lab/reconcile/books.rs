@@ -58,16 +58,30 @@ const ALERTS: &str = "\
           IS DISTINCT FROM \
           (a.trans_num, a.account, a.event_time, a.amount, a.score, a.decision, a.origin)";
 
-/// An alert names one message or none, so what is left to see is that the message is there.
-const MESSAGES: &str = "\
-    SELECT format('alert %s names the message %s, which is not there', a.id, a.outbox_id) \
-    FROM fraud_alerts AS a LEFT JOIN outbox AS o ON o.id = a.outbox_id \
-    WHERE a.stream = $1 AND a.outbox_id IS NOT NULL AND o.id IS NULL";
+/// An alert names one incident and one message at most, so what is left to see is that the other
+/// side agrees: each incident counts its alerts, and each notice those that it told of.
+const INCIDENTS: &str = "\
+    SELECT format('incident %s counts %s alerts, %s of them untold, and told of %s; it has %s, %s untold', \
+                  i.id, i.alerts, i.untold, n.alerts, a.alerts, a.untold) \
+    FROM (SELECT * FROM incidents WHERE stream = $1 AND kind = 'fraud') AS i \
+    FULL JOIN (SELECT incident_id AS id, count(*) AS alerts, count(*) FILTER (WHERE outbox_id IS NULL) AS untold \
+               FROM fraud_alerts WHERE stream = $1 AND incident_id IS NOT NULL GROUP BY incident_id) AS a USING (id) \
+    LEFT JOIN (SELECT incident_id AS id, sum(alerts) AS alerts \
+               FROM notice_incidents GROUP BY incident_id) AS n USING (id) \
+    WHERE (i.alerts, i.untold, i.alerts - i.untold) \
+          IS DISTINCT FROM (coalesce(a.alerts, 0), coalesce(a.untold, 0), coalesce(n.alerts, 0)) \
+    UNION ALL \
+    SELECT format('alert %s is said to be told by the message %s, which does not tell of its incident', \
+                  a.id, a.outbox_id) \
+    FROM fraud_alerts AS a JOIN outbox AS o ON o.id = a.outbox_id \
+    LEFT JOIN notice_incidents AS n ON n.notice_id = o.notice_id AND n.incident_id = a.incident_id \
+    WHERE a.stream = $1 AND a.incident_id IS NOT NULL AND n.notice_id IS NULL";
 
+/// Messages from before there were incidents name their alerts themselves.
 const PENDING: &str = "\
-    SELECT format('alert %s (partition %s offset %s) is in no message yet', \
+    SELECT format('alert %s (partition %s offset %s) is in no incident yet', \
                   id, source_partition, source_offset) \
-    FROM fraud_alerts WHERE stream = $1 AND outbox_id IS NULL";
+    FROM fraud_alerts WHERE stream = $1 AND origin = 0 AND outbox_id IS NULL AND incident_id IS NULL";
 
 /// The figures that the checks tell.
 const FIGURES: &str = "\
@@ -75,10 +89,13 @@ const FIGURES: &str = "\
            coalesce(sum(scored), 0)::bigint, coalesce(sum(dead), 0)::bigint, \
            coalesce(sum(duplicates), 0)::bigint, coalesce(sum(skipped), 0)::bigint, \
            (SELECT count(*) FROM fraud_alerts WHERE stream = $1), \
-           (SELECT count(*) FROM fraud_alerts WHERE stream = $1 AND outbox_id IS NULL) \
+           (SELECT count(*) FROM fraud_alerts \
+            WHERE stream = $1 AND origin = 0 AND outbox_id IS NULL AND incident_id IS NULL), \
+           (SELECT count(*) FROM incidents WHERE stream = $1 AND kind = 'fraud'), \
+           (SELECT coalesce(sum(untold), 0)::bigint FROM incidents WHERE stream = $1) \
     FROM stream_offsets WHERE stream = $1";
 
-/// Compares counters, rows, dead letters, alerts and messages.
+/// Compares counters, rows, dead letters, alerts, incidents and notices.
 pub(super) async fn checks(
     snapshot: &Transaction<'_>,
     stream: i16,
@@ -88,7 +105,7 @@ pub(super) async fn checks(
     let figure = |column: usize| figures.try_get::<_, i64>(column);
     let (partitions, consumed) = (figure(0)?, figure(1)?);
     let (scored, dead, duplicates, skipped) = (figure(2)?, figure(3)?, figure(4)?, figure(5)?);
-    let (alerts, pending) = (figure(6)?, figure(7)?);
+    let (alerts, pending, incidents, untold) = (figure(6)?, figure(7)?, figure(8)?, figure(9)?);
     let mut checks = Vec::new();
     let mut check = async |name, query: &str, summary: String| -> Result<(), Error> {
         checks.push(Check::of_stream(snapshot, stream, name, query, summary).await?);
@@ -107,11 +124,12 @@ pub(super) async fn checks(
     check("one place", BOTH, one.into()).await?;
     let told = format!("{alerts} alerts, one per payment that raises one");
     check("alerts", ALERTS, told).await?;
-    let taken = alerts - pending;
-    let messages = format!("{taken} alerts are in one message each, {pending} wait for one");
-    check("messages", MESSAGES, messages).await?;
+    let taken = format!(
+        "{incidents} incidents, {pending} alerts wait for theirs; {untold} alerts of incidents are untold"
+    );
+    check("incidents", INCIDENTS, taken).await?;
     if settled {
-        check("settled", PENDING, "no alert waits for a message".into()).await?;
+        check("settled", PENDING, "no alert waits for its incident".into()).await?;
     }
     Ok(checks)
 }

@@ -7,7 +7,7 @@ use vigie::database::{self, Day, Login};
 use crate::support::database::{count, migrated, owner, writer};
 
 /// Everything the desk may do beside reading: a new line here is a new thing people may change.
-const DESK_WRITES: [&str; 22] = [
+const DESK_WRITES: [&str; 28] = [
     "attachments: INSERT (content)",
     "attachments: INSERT (content_type)",
     "attachments: INSERT (name)",
@@ -27,6 +27,12 @@ const DESK_WRITES: [&str; 22] = [
     "outbox: INSERT (sent_at)",
     "outbox: INSERT (subject)",
     "outbox: INSERT (suppressed_at)",
+    "snoozes: INSERT (by)",
+    "snoozes: INSERT (key)",
+    "snoozes: INSERT (until)",
+    "snoozes: INSERT (what)",
+    "snoozes: INSERT (why)",
+    "snoozes: UPDATE (ended_at)",
     "stream_offsets: UPDATE (held)",
     "stream_offsets: UPDATE (held_at)",
     "stream_offsets: UPDATE (recent_dead)",

@@ -1,0 +1,91 @@
+//! Incidents: alerts that belong together, and when on-call hears of them.
+//!
+//! ```text
+//! fraud_alerts -> group -> incidents -> pace -> tell -> outbox
+//! ```
+//! **Grouping.** Every live alert belongs to exactly one incident: that of its account, merchant
+//! or rule (`incidents.group_by`) which is open, or a new one. An incident without an alert for
+//! `quiet` is closed once everything of it is told. All of it is in the database, and each step
+//! is one transaction: a restart loses and doubles nothing.
+//!
+//! **Pacing.** After a quiet time the first alert waits `gather` for others, then all of them are
+//! one message. Another message may follow after a pause that grows with what on-call has heard:
+//! a tenth of `cooldown` for each message of the last hour, at most `cooldown`, and never more
+//! than `hourly_cap` messages in an hour; nor does one follow while the last has not got out on
+//! any channel. A message tells of all that is due: incidents not told of yet, those that have
+//! become critical, and those that go on and were last told of at least `cooldown` ago. So a
+//! flood that lasts a minute is one mail within seconds and one digest after it; single frauds a
+//! few minutes apart are each told within seconds; and an endless stream of unrelated frauds
+//! settles at a message every seven or eight minutes.
+//!
+//! **Severity.** Critical as soon as one alert has at least `critical_score` and at least
+//! `critical_amount`, else a warning. **Snoozed** alerts are counted and wait untold; when the
+//! snooze ends, what came meanwhile is told if the incident is still open.
+
+mod group;
+mod message;
+mod pacing;
+mod tell;
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, Error};
+
+use crate::config::Config;
+use crate::desk::notifier::outbox::Channels;
+use crate::metrics::{self, Severity};
+
+/// What one look at the alerts came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// The notice.
+    pub notice: i64,
+    /// Alerts that it tells of.
+    pub alerts: u64,
+    /// Incidents that they belong to.
+    pub incidents: u64,
+}
+
+/// Gives new alerts their incidents, closes incidents that have become quiet, and writes a
+/// message if one is due: the message's number and figures then.
+///
+/// # Errors
+/// When the database fails; each of the three steps has happened whole or not at all.
+pub async fn gather(
+    client: &mut Client,
+    config: &Config,
+    channels: &Channels,
+) -> Result<Option<Told>, Error> {
+    let settings = &config.incidents;
+    group::close_quiet(client, settings.quiet).await?;
+    let grouped = group::assign(client, settings).await?;
+    grouped.record();
+    if !pacing::Heard::of(client, channels)
+        .await?
+        .may_hear(settings)
+    {
+        return Ok(None);
+    }
+    tell::tell(client, config, channels).await
+}
+
+/// States how many incidents are open.
+///
+/// # Errors
+/// When the database fails.
+pub async fn state_open(client: &Client) -> Result<(), Error> {
+    let row = client
+        .query_one(
+            "SELECT count(*) FILTER (WHERE severity = 'warning'), count(*) FILTER (WHERE severity = 'critical')
+             FROM incidents WHERE closed_at IS NULL",
+            &[],
+        )
+        .await?;
+    metrics::incidents_open(Severity::Warning, row.try_get(0)?);
+    metrics::incidents_open(Severity::Critical, row.try_get(1)?);
+    Ok(())
+}
+
+fn seconds(span: Duration) -> f64 {
+    span.as_secs_f64()
+}

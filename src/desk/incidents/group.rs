@@ -1,0 +1,206 @@
+//! Which incident an alert belongs to, in SQL: there may be thousands at once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
+
+use super::seconds;
+use crate::config::{GroupBy, IncidentsConfig};
+use crate::engine::batch::Decision;
+use crate::metrics::{self, IncidentKind, Severity};
+
+/// Alerts that are looked at in one transaction; more follow in the next.
+const AT_ONCE: i64 = 100_000;
+/// Characters of a merchant that count: an index entry has a bound.
+const KEY_CHARS: u32 = 256;
+
+/// What became of new alerts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Grouped {
+    review: i64,
+    block: i64,
+    /// Incidents opened as warnings.
+    warnings: u64,
+    /// Incidents opened as critical, or risen to it.
+    critical: u64,
+}
+
+impl Grouped {
+    /// Says it to the metrics.
+    pub(super) fn record(self) {
+        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        metrics::alerts(Decision::Review, count(self.review));
+        metrics::alerts(Decision::Block, count(self.block));
+        let fraud = IncidentKind::Fraud;
+        metrics::incidents(fraud, Severity::Warning, self.warnings);
+        metrics::incidents(fraud, Severity::Critical, self.critical);
+    }
+}
+
+/// What alerts of one incident share, as an expression over `fraud_alerts AS a`.
+fn key(group_by: GroupBy) -> String {
+    match group_by {
+        GroupBy::Account => "encode(a.account, 'hex')".to_owned(),
+        GroupBy::Merchant => format!("left(coalesce(a.merchant, ''), {KEY_CHARS})"),
+        GroupBy::Rule => {
+            "coalesce(a.reasons[1], CASE a.decision WHEN 1 THEN 'review' ELSE 'block' END)"
+                .to_owned()
+        }
+    }
+}
+
+/// The name of a way of grouping, as the database has it.
+pub(super) fn name(group_by: GroupBy) -> &'static str {
+    match group_by {
+        GroupBy::Account => "account",
+        GroupBy::Merchant => "merchant",
+        GroupBy::Rule => "rule",
+    }
+}
+
+/// Every new alert gets its incident, which counts it, in one transaction.
+///
+/// # Errors
+/// When the database fails; then no alert has got one.
+pub(super) async fn assign(
+    client: &mut Client,
+    settings: &IncidentsConfig,
+) -> Result<Grouped, Error> {
+    // Lanes go on storing alerts: every statement sees the same ones.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .start()
+        .await?;
+    let new = format!(
+        "SELECT a.id, a.stream, {} AS key, a.created_at, a.decision, a.score, a.amount, a.currency
+         FROM fraud_alerts AS a
+         WHERE a.outbox_id IS NULL AND a.incident_id IS NULL AND a.origin = 0 ORDER BY a.id LIMIT {AT_ONCE}",
+        key(settings.group_by)
+    );
+    let keys = format!("SELECT id, stream, key FROM ({new}) AS new");
+    let alerts = transaction.query(&keys, &[]).await?;
+    if alerts.is_empty() {
+        return Ok(Grouped::default());
+    }
+    let (incidents, grouped) = count(&transaction, &new, settings).await?;
+    stamp(&transaction, &alerts, &incidents).await?;
+    transaction.commit().await?;
+    Ok(grouped)
+}
+
+/// The group's key and stream, and its open incident.
+type Incidents = HashMap<(String, i16), i64>;
+
+/// Opens the incidents that are not open yet, and counts the new alerts in all of them. The index
+/// of open incidents decides which is which: a join would be planned before anything is known of
+/// thousands of new rows.
+async fn count(
+    transaction: &Transaction<'_>,
+    new: &str,
+    settings: &IncidentsConfig,
+) -> Result<(Incidents, Grouped), Error> {
+    let upsert = format!(
+        "INSERT INTO incidents AS i (kind, group_by, group_key, stream, severity, opened_at, last_alert_at, alerts,
+                                     untold, review, block, not_assessed, max_score)
+         SELECT 'fraud', $1, key, stream,
+                CASE WHEN bool_or(score >= $2::float8::real
+                                  AND amount >= $3::bigint * power(10::numeric, coalesce(s.amount_scale, 0)))
+                     THEN 'critical' ELSE 'warning' END,
+                min(created_at), max(created_at), count(*), count(*), count(*) FILTER (WHERE decision = 1),
+                count(*) FILTER (WHERE decision = 2), count(*) FILTER (WHERE score IS NULL), max(score)
+         FROM ({new}) AS new LEFT JOIN streams AS s USING (stream)
+         GROUP BY key, stream
+         ON CONFLICT (group_key, group_by, stream) WHERE closed_at IS NULL DO UPDATE
+         SET alerts = i.alerts + excluded.alerts, untold = i.untold + excluded.untold,
+             review = i.review + excluded.review, block = i.block + excluded.block,
+             not_assessed = i.not_assessed + excluded.not_assessed,
+             max_score = greatest(i.max_score, excluded.max_score),
+             last_alert_at = greatest(i.last_alert_at, excluded.last_alert_at),
+             severity = CASE WHEN excluded.severity = 'critical' THEN 'critical' ELSE i.severity END
+         RETURNING i.id, i.group_key, i.stream, i.severity = 'critical' AS is_critical,
+                   (SELECT before.severity = 'critical' FROM incidents AS before WHERE before.id = i.id) AS was_critical"
+    );
+    let critical_amount = i64::try_from(settings.critical_amount).unwrap_or(i64::MAX);
+    let group_by = name(settings.group_by);
+    let rows = transaction
+        .query(
+            &upsert,
+            &[&group_by, &settings.critical_score, &critical_amount],
+        )
+        .await?;
+    let mut incidents = Incidents::with_capacity(rows.len());
+    let mut grouped = Grouped::default();
+    for row in rows {
+        let key = (row.try_get("group_key")?, row.try_get("stream")?);
+        incidents.insert(key, row.try_get("id")?);
+        match (row.try_get("was_critical")?, row.try_get("is_critical")?) {
+            (None | Some(false), true) => grouped.critical += 1,
+            (None, false) => grouped.warnings += 1,
+            (Some(_), _) => {}
+        }
+    }
+    let decisions = format!(
+        "SELECT count(*) FILTER (WHERE decision = 1), count(*) FILTER (WHERE decision = 2) FROM ({new}) AS new"
+    );
+    let row = transaction.query_one(&decisions, &[]).await?;
+    grouped.review = row.try_get(0)?;
+    grouped.block = row.try_get(1)?;
+    Ok((incidents, grouped))
+}
+
+/// Each alert names its incident, and the incidents' sums grow by it.
+async fn stamp(
+    transaction: &Transaction<'_>,
+    alerts: &[Row],
+    incidents: &Incidents,
+) -> Result<(), Error> {
+    let (mut ids, mut theirs) = (
+        Vec::with_capacity(alerts.len()),
+        Vec::with_capacity(alerts.len()),
+    );
+    for alert in alerts {
+        let key: (String, i16) = (alert.try_get("key")?, alert.try_get("stream")?);
+        if let Some(incident) = incidents.get(&key) {
+            ids.push(alert.try_get::<_, i64>("id")?);
+            theirs.push(*incident);
+        }
+    }
+    transaction
+        .execute(
+            "WITH taken AS (
+                 UPDATE fraud_alerts AS a SET incident_id = t.incident
+                 FROM unnest($1::bigint[], $2::bigint[]) AS t (id, incident)
+                 WHERE a.id = t.id
+                 RETURNING a.incident_id, a.amount, a.currency
+             )
+             INSERT INTO incident_amounts AS m (incident_id, currency, alerts, amount)
+             SELECT incident_id, coalesce(currency, ''), count(*), sum(amount) FROM taken GROUP BY 1, 2
+             ON CONFLICT (incident_id, currency) DO UPDATE
+             SET alerts = m.alerts + excluded.alerts, amount = m.amount + excluded.amount",
+            &[&ids, &theirs],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Closes incidents of fraud that have had no alert for so long, once everything of them is told;
+/// what is snoozed need not be.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn close_quiet(client: &Client, quiet: Duration) -> Result<(), Error> {
+    client
+        .execute(
+            "UPDATE incidents AS i SET closed_at = now()
+             WHERE i.kind = 'fraud' AND i.closed_at IS NULL AND i.last_alert_at <= now() - make_interval(secs => $1)
+               AND (i.untold = 0 OR NOT EXISTS (
+                        SELECT FROM fraud_alerts AS a
+                        WHERE a.incident_id = i.id AND a.outbox_id IS NULL
+                          AND NOT is_snoozed(a.account, a.merchant, a.reasons)))",
+            &[&seconds(quiet)],
+        )
+        .await?;
+    Ok(())
+}
