@@ -11,7 +11,7 @@ umask 077
 
 FOLDER="${1:-$(dirname "${BASH_SOURCE[0]}")/../secrets}"
 PASSWORDS=(admin_password migrator_password writer_password reader_password desk_password monitor_password
-  grafana_admin_password metrics_token)
+  grafana_admin_password metrics_token pager_token)
 HOSTS=DNS:postgres,DNS:localhost,IP:127.0.0.1
 
 # write_once NAME COMMAND…: the command's output becomes the file, whole or not at all.
