@@ -17,7 +17,10 @@ const LONGEST: u64 = 64 * 1024;
 /// What `/livez` says, or why it says nothing; whether the process is alive.
 pub(super) async fn ask(config: &HttpConfig) -> (String, bool) {
     if config.listen.is_empty() {
-        return ("http.listen is empty: there is no page to ask".into(), false);
+        return (
+            "http.listen is empty: there is no page to ask".into(),
+            false,
+        );
     }
     match tokio::time::timeout(PATIENCE, get(&config.listen)).await {
         Ok(Ok(answer)) => read(&answer),
@@ -35,7 +38,9 @@ async fn get(listen: &str) -> std::io::Result<String> {
         match TcpStream::connect(near(address)).await {
             Ok(mut socket) => {
                 socket
-                    .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    .write_all(
+                        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                    )
                     .await?;
                 let mut answer = String::new();
                 socket.take(LONGEST).read_to_string(&mut answer).await?;

@@ -4,7 +4,7 @@
 
 BASE is a Debian root as debootstrap makes it. OUT is what the build stage leaves behind; with --build that stage is
 followed as well, with the Rust of this machine in the place of the image's, otherwise OUT must be there already. The
-image's root is WORK/root afterwards. As root, in a mount namespace of its own.
+image's root is WORK/root afterwards. As root, in mount and process namespaces of its own.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from vigie_compose import ROOT
 from vigie_compose.dockerfile import Stage, Step, read
 from vigie_compose.dockerignore import Ignored
 from vigie_compose.project import Project
-from vigie_compose.shell import Failed, run, say
+from vigie_compose.shell import Failed, in_a_world_of_its_own, run, say
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What this machine needs to reach the network: proxies and authorities, and the addresses of mirrors.
@@ -100,6 +100,14 @@ class Root:
             place.touch()
         subprocess.run(["mount", "--bind", str(source), str(place)], check=True)
 
+    def overlay(self, source: Path, target: str, changes: Path) -> None:
+        """Shows a folder of this machine inside the root; what is written to it goes to `changes`."""
+        place = self.inside(target)
+        for folder in (place, changes / "upper", changes / "work"):
+            folder.mkdir(parents=True, exist_ok=True)
+        options = f"lowerdir={source},upperdir={changes / 'upper'},workdir={changes / 'work'}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(place)], check=True)
+
     def reach_the_network(self) -> None:
         """As a container engine does it: names are resolved, and /proc is there."""
         self.bind(Path("/etc/resolv.conf"), "/etc/resolv.conf")
@@ -123,24 +131,29 @@ def fresh(base: Path, root: Path) -> None:
 
 
 def build(base: Path, out: Path, work: Path) -> None:
-    """Follows the build stage; the binaries are in `out` afterwards."""
+    """Follows the build stage; the binaries are in `out` afterwards.
+
+    The compiler and the crates are this machine's: the one is shown read-only, and what cargo adds to the others stays
+    in `work`. Nothing of the machine's own Rust can change.
+    """
     stage, root = read(ROOT / "Dockerfile")[0], work / "build-root"
     say(f"the stage `{stage.name}` in a clean Debian root")
     fresh(base, root)
     stage_root = Root(root, stage, out, work / "build.log")
     stage_root.reach_the_network()
-    home = Path.home()
-    stage_root.bind(Path(os.environ.get("RUSTUP_HOME", home / ".rustup")), "/usr/local/rustup")
-    cargo = Path(os.environ.get("CARGO_HOME", home / ".cargo"))
-    stage_root.bind(cargo / "bin", "/usr/local/cargo/bin")
-    stage_root.bind(cargo / "registry", "/usr/local/cargo/registry")
+    for authority in Path("/usr/local/share/ca-certificates").glob("*.crt"):
+        shutil.copy(authority, root / "usr/local/share/ca-certificates")
+    compiler = subprocess.run(["rustc", "--print", "sysroot"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    stage_root.bind(Path(compiler.stdout.strip()), "/usr/local/rust")
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(root / "usr/local/rust")], check=True)
+    cargo = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
+    stage_root.overlay(cargo / "registry", "/usr/local/cargo/registry", work / "registry")
     kept = work / "build-target"
     for folder in (kept, out):
         folder.mkdir(parents=True, exist_ok=True)
     stage_root.bind(kept, "/src/target")
     stage_root.bind(out, "/out")
-    stage_root.env |= {"RUSTUP_HOME": "/usr/local/rustup", "CARGO_HOME": "/usr/local/cargo"}
-    stage_root.env["PATH"] = f"/usr/local/cargo/bin:{PATH}"
+    stage_root.env |= {"CARGO_HOME": "/usr/local/cargo", "PATH": f"/usr/local/rust/bin:{PATH}"}
     stage_root.follow(stage.steps)
     stage_root.leave_the_network()
     shutil.rmtree(root)
@@ -179,6 +192,7 @@ def main(arguments: list[str]) -> int:
     base, out, work = (Path(argument).resolve() for argument in arguments[:3])
     work.mkdir(parents=True, exist_ok=True)
     try:
+        in_a_world_of_its_own()
         if "--build" in arguments[3:]:
             build(base, out, work)
         root = ship(base, out, work)

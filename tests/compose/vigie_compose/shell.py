@@ -1,5 +1,6 @@
 """Words for the person, and programs that are started."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,12 @@ from pathlib import Path
 
 class Failed(Exception):
     """Something is not as it should be; the argument says what."""
+
+
+def in_a_world_of_its_own() -> None:
+    """Refuses to go on where a mount would be seen by others: the first process of its namespaces is alone there."""
+    if os.getpid() != 1:
+        raise Failed("this mounts and removes folders: docker/try_in_debian.sh starts it in namespaces of its own")
 
 
 def say(text: str) -> None:
