@@ -125,6 +125,7 @@ CREATE INDEX figures_latency_day ON figures_latency (event_day);
 CREATE TABLE figures_consumed (
     day        date     NOT NULL,
     stream     smallint NOT NULL,
+    consumed   bigint   NOT NULL,
     scored     bigint   NOT NULL,
     dead       bigint   NOT NULL,
     duplicates bigint   NOT NULL,
@@ -300,13 +301,13 @@ BEGIN
     WHERE p.stream = of_stream AND p.to_dead > p.dead
     GROUP BY on_day, d.reason
     ON CONFLICT (day, stream, reason) DO UPDATE SET letters = f.letters + excluded.letters;
-    INSERT INTO figures_consumed AS f (day, stream, scored, dead, duplicates, skipped)
-    SELECT (p.to_moved_at AT TIME ZONE zone)::date AS on_day, of_stream, sum(p.to_scored - p.scored),
-           sum(p.to_dead - p.dead), sum(p.to_duplicates - p.duplicates), sum(p.to_skipped - p.skipped)
+    INSERT INTO figures_consumed AS f (day, stream, consumed, scored, dead, duplicates, skipped)
+    SELECT (p.to_moved_at AT TIME ZONE zone)::date AS on_day, of_stream, sum(p.to_offset - p.next_offset),
+           sum(p.to_scored - p.scored), sum(p.to_dead - p.dead), sum(p.to_duplicates - p.duplicates), sum(p.to_skipped - p.skipped)
     FROM figures_positions AS p WHERE p.stream = of_stream AND p.to_offset > p.next_offset
     GROUP BY on_day
     ON CONFLICT (day, stream) DO UPDATE
-    SET scored = f.scored + excluded.scored, dead = f.dead + excluded.dead,
+    SET consumed = f.consumed + excluded.consumed, scored = f.scored + excluded.scored, dead = f.dead + excluded.dead,
         duplicates = f.duplicates + excluded.duplicates, skipped = f.skipped + excluded.skipped;
     UPDATE figures_positions AS p
     SET next_offset = p.to_offset, scored = p.to_scored, dead = p.to_dead, duplicates = p.to_duplicates,
@@ -327,6 +328,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
 AS $$
 DECLARE
     round  figures_rounds;
+    part   regclass;
     newest timestamptz;
     lower  timestamptz;
 BEGIN
@@ -344,12 +346,14 @@ BEGIN
     END IF;
     EXECUTE format('SELECT max(event_time) FROM payments_scored WHERE event_day = %L AND event_time < %L',
                    round.day, round.below) INTO newest;
-    -- An hour at a time; what is new from what came late within the hour; a day at once when it is long past, where
-    -- few payments are expected and the index on positions finds them.
+    -- An hour at a time; what is new apart from what came late within the hour; a day at once where there is little of
+    -- it, or when it is long past: few payments are expected there, and the index on positions finds them.
+    part := to_regclass('payments_scored_' || to_char(round.day, 'YYYYMMDD'));
     lower := CASE
         WHEN newest IS NULL OR newest < round.since - INTERVAL '1 day' THEN '-infinity'
         WHEN newest >= round.since - INTERVAL '1 minute'
             THEN greatest(date_trunc('hour', newest, 'UTC'), round.since - INTERVAL '1 minute')
+        WHEN pg_table_size(part) < 268435456 THEN '-infinity'
         ELSE date_trunc('hour', newest, 'UTC')
     END;
     IF newest IS NOT NULL THEN
@@ -490,10 +494,10 @@ FROM fraud_alerts AS a JOIN streams AS s USING (stream)
 CROSS JOIN LATERAL (SELECT power(10::numeric, s.amount_scale) AS unit) AS u
 WHERE a.origin = 0;
 
--- What was consumed on a day, each record in exactly one way; and its dead letters.
+-- What was consumed on a day of the clock (consumed counts offsets, the others what became of them); and dead letters
+-- by the day on which they were stored.
 CREATE VIEW v_daily_consumed AS
-SELECT f.day, f.stream, f.scored + f.dead + f.duplicates + f.skipped AS consumed, f.scored, f.dead, f.duplicates,
-       f.skipped
+SELECT f.day, f.stream, f.consumed, f.scored, f.dead, f.duplicates, f.skipped
 FROM figures_consumed AS f;
 
 CREATE VIEW v_daily_dead_letters AS

@@ -1,9 +1,11 @@
 //! The desk: what people see and do. Incidents and their messages, dead letters, offsets.
 
 pub mod dead_letters;
+pub mod figures;
 pub mod incidents;
 pub mod notifier;
 pub mod offsets;
+pub mod report;
 
 pub mod text;
 

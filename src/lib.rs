@@ -32,6 +32,8 @@ pub mod http;
 
 pub mod metrics;
 
+pub mod morning;
+
 pub mod run;
 
 pub mod check;

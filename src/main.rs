@@ -12,8 +12,9 @@ use vigie::desk::dead_letters::DeadLetters;
 use vigie::desk::offsets::Offsets;
 use vigie::lab::features::FeaturesArgs;
 use vigie::lab::reconcile::Reconcile;
+use vigie::morning::ReportArgs;
 use vigie::run::RunArgs;
-use vigie::{check, desk, exit, lab, logging, migrate, run};
+use vigie::{check, desk, exit, lab, logging, migrate, morning, run};
 
 /// Real-time payment-fraud stream processor: Kafka in, ONNX scores, PostgreSQL out, exactly once.
 #[derive(Parser)]
@@ -49,6 +50,8 @@ enum Verb {
     /// Look at how far each partition is, and let a held one go on
     #[command(subcommand)]
     Offsets(Offsets),
+    /// Report on a day: decisions, fraud, what changed, and the proof that nothing is missing
+    Report(ReportArgs),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +85,7 @@ fn dispatch(verb: &Verb, config: &Config) -> Result<(String, u8)> {
         Verb::Reconcile(args) => wait(lab::reconcile::command(config, args)),
         Verb::DeadLetters(verb) => Ok((wait(desk::dead_letters::run(config, verb))? + "\n", 0)),
         Verb::Offsets(verb) => Ok((wait(desk::offsets::run(config, verb))? + "\n", 0)),
+        Verb::Report(args) => Ok((wait(morning::command(config, args))?, 0)),
     }
 }
 

@@ -6,6 +6,7 @@
 //! that this process owns, routes are those of [`crate::http`]. Without [`install`] all of
 //! it costs next to nothing.
 
+mod age;
 mod lanes;
 mod record_histogram;
 
@@ -18,6 +19,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::desk::notifier::channels::Channel;
 use crate::engine::batch::{Decided, Decision, Micros, Origin, Reason};
+use age::Age;
 use record_histogram::RecordHistogram;
 
 pub use lanes::{LaneGauges, PartitionGauge, PartitionState};
@@ -50,6 +52,12 @@ static SCORES: RecordHistogram<15> = RecordHistogram::new(
     [
         0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0,
     ],
+);
+
+/// How old the figures of reports and dashboards are.
+static FIGURES: Age = Age::new(
+    "vigie_figures_age_seconds",
+    "Time since which payments are not in the figures of reports and dashboards yet.",
 );
 
 /// What serves now: re-stated at every rendering, and nothing else beside it.
@@ -175,6 +183,7 @@ impl Exposition {
         let mut page = self.handle.render();
         END_TO_END.render(&mut page);
         SCORES.render(&mut page);
+        FIGURES.render(&mut page);
         lanes::render(&mut page, jiff::Timestamp::now().as_microsecond());
         page
     }
@@ -281,6 +290,11 @@ pub fn incidents(kind: IncidentKind, severity: Severity, count: u64) {
 /// States how many incidents of this severity are open.
 pub fn incidents_open(severity: Severity, incidents: i64) {
     gauge!("vigie_incidents_open", "severity" => severity.as_str()).set(incidents as f64);
+}
+
+/// States how old the figures are, or that another process keeps them.
+pub fn figures_age(age: Option<Duration>) {
+    FIGURES.state(age);
 }
 
 /// Records one answer of the HTTP pages; `route` is one of their fixed paths.

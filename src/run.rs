@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::Config;
 use crate::health::Health;
 use crate::stream::Stop;
-use crate::{desk, http, metrics, stream};
+use crate::{desk, http, metrics, morning, stream};
 
 /// How long notifier and pages may take to end after the lanes.
 const END_WITHIN: Duration = Duration::from_secs(2);
@@ -60,6 +60,11 @@ pub fn run(config: &Config, args: &RunArgs) -> Result<String> {
                 ended
             })
         };
+        // Beside the notifier, so that no mail waits for a count.
+        let morning = {
+            let (config, ending) = (config.clone(), end.subscribe());
+            tokio::spawn(async move { morning::keep(&config, ending).await })
+        };
         let lanes = tokio::task::spawn_blocking({
             let (config, health, stop) = (config.clone(), health.clone(), stop.clone());
             move || stream::run(&config, &health, &stop)
@@ -70,10 +75,13 @@ pub fn run(config: &Config, args: &RunArgs) -> Result<String> {
         if let Ok(Ok(Err(error))) = tokio::time::timeout(END_WITHIN, pages).await {
             tracing::warn!(%error, "the health and metrics pages ended early");
         }
-        match tokio::time::timeout(END_WITHIN, notifier).await {
-            Ok(Ok(notified)) => ended.and(notified),
-            _ => ended,
+        let mut ended = ended;
+        for part in [notifier, morning] {
+            if let Ok(Ok(told)) = tokio::time::timeout(END_WITHIN, part).await {
+                ended = ended.and(told);
+            }
         }
+        ended
     })?;
     Ok("stopped: everything that was read and decided is stored\n".to_owned())
 }

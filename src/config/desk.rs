@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::civil::Time;
 use serde::Deserialize;
 
 use super::Secret;
-use super::layers::{duration, fraction, number};
+use super::layers::{clock, duration, fraction, number};
 
 /// How alerts become incidents, and incidents messages.
 #[derive(Debug, Clone, Deserialize)]
@@ -135,8 +136,9 @@ pub struct CanaryConfig {
 /// The morning report.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ReportConfig {
-    /// `VIGIE_REPORT__AT`
-    pub at: String,
+    /// `VIGIE_REPORT__AT`; `None` is never.
+    #[serde(deserialize_with = "clock")]
+    pub at: Option<Time>,
     /// `VIGIE_REPORT__TO`
     pub to: String,
     /// `VIGIE_REPORT__LABEL_DELAY`

@@ -10,6 +10,7 @@ use figment::Figment;
 use figment::error::Kind;
 use figment::providers::Env;
 use figment::value::{Dict, Value};
+use jiff::civil::Time;
 use serde::Deserialize;
 
 use super::{ConfigError, PREFIX, Secret};
@@ -211,4 +212,16 @@ pub(super) fn fraction<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Res
     found
         .filter(|number: &f64| number.is_finite())
         .ok_or_else(|| serde::de::Error::custom("expected a number such as 0.25"))
+}
+
+/// A time of the day such as `07:00`; empty is none.
+pub(super) fn clock<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Time>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let time = text.trim().parse().map(Some);
+    time.map_err(|_| serde::de::Error::custom("expected a time of the day such as 07:00"))
 }

@@ -55,6 +55,13 @@ fn in_thousands(digits: &str) -> String {
     parts
 }
 
+/// A decimal number with its thousands apart: `-1234567.89` becomes `-1,234,567.89`.
+pub fn grouped(number: &str) -> String {
+    let (whole, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
+    let (sign, digits) = whole.split_at(usize::from(whole.starts_with('-')));
+    format!("{sign}{}{fraction}", in_thousands(digits))
+}
+
 /// A count with its noun, in the plural but for one: `4,995 payments`.
 pub fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
@@ -148,5 +155,18 @@ mod tests {
         assert_eq!(name.chars().count(), TEXT_CHARS + 1);
         let nasty = "a\r\nBcc: b\0\u{202e}c\u{2028}d\u{61c}e";
         assert_eq!(plain(nasty), "a  Bcc: b  c d e");
+    }
+
+    #[test]
+    fn thousands_stand_apart_and_fractions_do_not() {
+        for (number, text) in [
+            ("0", "0"),
+            ("999", "999"),
+            ("1000", "1,000"),
+            ("-1234567.8901", "-1,234,567.8901"),
+            ("0.05", "0.05"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
     }
 }

@@ -8,10 +8,12 @@
 
 mod bad_input;
 mod desk;
+mod figures;
 mod http;
 mod mail;
 mod producer;
 mod reconcile;
+mod report;
 mod start;
 mod store;
 mod stream;

@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod database;
 pub mod event;
+pub mod history;
 pub mod notifier;
 pub mod payments;
 pub mod proxy;

@@ -1,0 +1,115 @@
+//! The figures: rows counted by hour and by day, for the report and the dashboards.
+//!
+//! The counting itself is SQL (`figures_step`, in the migration that made the tables): each step
+//! is a transaction that counts one slice and notes that it has, so that it is exact whoever
+//! counts and wherever they are ended. Here are its pace and its state.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, Error};
+
+/// How long a single step may take: at most an hour of payments, or a day that is long past.
+const STEP_LIMIT: &str = "SET statement_timeout = '10min'";
+/// Shortest and longest pause between two rounds.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// A round is followed by a pause this many times as long, so that counting stays at a tenth of
+/// one of the server's cores.
+const REST: u32 = 9;
+
+/// Longest pause between two steps of a round.
+const LONGEST_BREATH: Duration = Duration::from_secs(1);
+
+/// How the figures stand.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    /// Everything that was committed so long ago is in them; `None` before the first round ended.
+    pub age: Option<Duration>,
+    /// Payments that were removed before they were counted.
+    pub missing: i64,
+}
+
+/// How much of the server counting may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Every step is followed by a pause as long as itself: nobody waits for the figures.
+    Gentle,
+    /// Somebody waits.
+    AtOnce,
+}
+
+/// Whether this session is the one that keeps the figures; it stays so as long as it lives.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lease(client: &Client) -> Result<bool, Error> {
+    let row = client
+        .query_one(
+            "SELECT pg_try_advisory_lock(hashtextextended('vigie figures keeper in ' || current_schema, 0))",
+            &[],
+        )
+        .await?;
+    row.try_get(0)
+}
+
+/// Counts until everything that is committed now is in the figures; how long to rest then.
+///
+/// Safe to be dropped at any point: what was counted stays counted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn bring_up_to_date(client: &Client, stream: i16, pace: Pace) -> Result<Duration, Error> {
+    client.batch_execute(STEP_LIMIT).await?;
+    let began = Instant::now();
+    // A round that was begun before goes only as far as the stream was then.
+    if is_under_way(client, stream).await? {
+        finish_round(client, stream, pace).await?;
+    }
+    finish_round(client, stream, pace).await?;
+    Ok((began.elapsed() * REST).clamp(PAUSES.0, PAUSES.1))
+}
+
+async fn is_under_way(client: &Client, stream: i16) -> Result<bool, Error> {
+    let row = client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM figures_rounds WHERE stream = $1 AND day IS NOT NULL)",
+            &[&stream],
+        )
+        .await?;
+    row.try_get(0)
+}
+
+async fn finish_round(client: &Client, stream: i16, pace: Pace) -> Result<(), Error> {
+    loop {
+        let began = Instant::now();
+        let row = client
+            .query_one("SELECT figures_step($1)", &[&stream])
+            .await?;
+        if row.try_get(0)? {
+            return Ok(());
+        }
+        if pace == Pace::Gentle {
+            tokio::time::sleep(began.elapsed().min(LONGEST_BREATH)).await;
+        }
+    }
+}
+
+/// How the figures of the stream stand; `None` when none were ever counted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn state(client: &Client, stream: i16) -> Result<Option<State>, Error> {
+    let row = client
+        .query_opt(
+            "SELECT extract(epoch FROM now() - complete_at)::float8, missing FROM figures_rounds WHERE stream = $1",
+            &[&stream],
+        )
+        .await?;
+    row.map(|row| {
+        let seconds: Option<f64> = row.try_get(0)?;
+        Ok(State {
+            age: seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+            missing: row.try_get(1)?,
+        })
+    })
+    .transpose()
+}

@@ -1,0 +1,149 @@
+//! The morning report: a day in numbers, as a mail with a list of flagged payments.
+//!
+//! ```text
+//! figures -> reading (one snapshot) -> page -> text and HTML -> outbox
+//! ```
+//! Whoever composes it brings the reconciliation as a sentence: it is the laboratory's.
+
+pub mod calendar;
+pub mod counts;
+mod html;
+mod lists;
+mod page;
+mod reading;
+pub mod sending;
+mod text;
+mod words;
+
+use std::io::Write;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde_json::json;
+use tokio_postgres::{Client, IsolationLevel, Transaction};
+
+use crate::config::Config;
+use crate::desk::notifier::outbox::{Attachment, Notice, NoticeKind};
+use calendar::Calendar;
+
+/// A report on one day, in every form.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The day.
+    pub day: Date,
+    /// One line.
+    pub subject: String,
+    /// For plain readers.
+    pub text: String,
+    /// For the others.
+    pub html: String,
+    /// Flagged payments as CSV, the riskiest first.
+    pub flagged: Vec<u8>,
+    /// The numbers, for programs.
+    pub payload: serde_json::Value,
+}
+
+/// Makes the report on a day that is over. `reconciliation` says what became of every record.
+///
+/// # Errors
+/// When the database fails.
+pub async fn make(
+    client: &mut Client,
+    config: &Config,
+    calendar: &Calendar,
+    day: Date,
+    reconciliation: &str,
+) -> anyhow::Result<Report> {
+    let now = Timestamp::now();
+    let stream = config.stream.id;
+    let ripe_until = now
+        .checked_sub(config.report.label_delay)
+        .context("report.label_delay reaches beyond all time")?;
+    let snapshot = snapshot(client).await?;
+    let wanted = reading::Wanted {
+        stream,
+        day,
+        calendar,
+        ripe_until,
+    };
+    let counts = reading::read(&snapshot, &wanted).await?;
+    let incidents = reading::incidents(&snapshot, &wanted).await?;
+    let flagged = lists::flagged(&snapshot, stream, calendar, day).await?;
+    snapshot.commit().await?;
+    let page = page::compose(&page::Source {
+        day,
+        zone: calendar.name(),
+        counts: &counts,
+        incidents: &incidents,
+        reconciliation,
+        label_delay: &humantime::format_duration(config.report.label_delay).to_string(),
+        ripe_until: &calendar.written(ripe_until),
+        made_at: &calendar.written(now),
+        listed: counts.compared.day.alerts.min(lists::FLAGGED_ROWS),
+    });
+    Ok(Report {
+        day,
+        text: text::render(&page),
+        html: html::render(&page),
+        subject: page.subject,
+        flagged,
+        payload: json!({
+            "kind": "report",
+            "day": day,
+            "zone": calendar.name(),
+            "counts": counts,
+            "incidents": incidents,
+            "reconciliation": reconciliation,
+        }),
+    })
+}
+
+/// Writes every payment of the day as CSV; how many bytes.
+///
+/// # Errors
+/// When the database or `into` fails.
+pub async fn write_payments(
+    client: &mut Client,
+    stream: i16,
+    day: Date,
+    into: &mut impl Write,
+) -> anyhow::Result<u64> {
+    let snapshot = snapshot(client).await?;
+    let bytes = lists::all(&snapshot, stream, day, into).await?;
+    snapshot.commit().await?;
+    Ok(bytes)
+}
+
+/// All of a report is of one moment.
+async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+}
+
+impl Report {
+    /// Name of the list of flagged payments.
+    pub fn list_name(&self) -> String {
+        format!("flagged-{}.csv", self.day)
+    }
+
+    /// As the outbox takes it.
+    pub fn notice(&self) -> Notice {
+        Notice {
+            kind: NoticeKind::Report,
+            subject: self.subject.clone(),
+            text: self.text.clone(),
+            html: self.html.clone(),
+            payload: self.payload.clone(),
+            attachments: vec![Attachment {
+                name: self.list_name(),
+                content_type: "text/csv; charset=utf-8".to_owned(),
+                bytes: self.flagged.clone(),
+            }],
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Payments of a day as CSV, written by the server: as many as there are, in little memory.
+//!
+//! What came with a payment is only text in a spreadsheet too: a cell that would begin a formula
+//! gets an apostrophe before it, and control characters become spaces, so that a line is a row.
+
+use std::io::Write;
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+use jiff::civil::Date;
+use tokio_postgres::Transaction;
+
+use super::calendar::Calendar;
+
+/// Flagged payments in a list that goes with a mail.
+pub const FLAGGED_ROWS: i64 = 10_000;
+
+/// What a spreadsheet takes for the beginning of a formula, the wide forms too.
+const FORMULAS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+/// The riskiest payments of the day that were not allowed, at most [`FLAGGED_ROWS`]; accounts are
+/// shown by the beginning of their token.
+///
+/// # Errors
+/// When the database fails.
+pub async fn flagged(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    calendar: &Calendar,
+    day: Date,
+) -> anyhow::Result<Vec<u8>> {
+    let (begin, end) = calendar.bounds(day)?;
+    let query = format!(
+        "SELECT {time} AS event_time, {payment} AS payment, left(f.account, 8) AS account,
+                round(f.amount, s.amount_scale) AS amount, {currency} AS currency, {merchant} AS merchant,
+                {category} AS category, {country} AS country, f.score, f.decision,
+                array_to_string(f.reasons, ' ') AS reasons
+         FROM v_flagged AS f JOIN streams AS s USING (stream)
+         WHERE f.stream = {stream} AND f.event_day = DATE '{day}'
+           AND f.event_time >= TIMESTAMPTZ '{begin}' AND f.event_time < TIMESTAMPTZ '{end}'
+         ORDER BY f.decision = 'block' DESC, f.score DESC NULLS FIRST, f.amount DESC LIMIT {FLAGGED_ROWS}",
+        time = moment("f.event_time"),
+        payment = cell("f.trans_num"),
+        currency = cell("f.currency"),
+        merchant = cell("f.merchant"),
+        category = cell("f.category"),
+        country = cell("f.country"),
+    );
+    let mut list = Vec::new();
+    copy(snapshot, &query, &mut list).await?;
+    Ok(list)
+}
+
+/// Every payment of the day but the canary, in no order; how many bytes were written.
+///
+/// # Errors
+/// When the database or `into` fails.
+pub async fn all(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    day: Date,
+    into: &mut impl Write,
+) -> anyhow::Result<u64> {
+    let query = format!(
+        "SELECT {time} AS event_time, {payment} AS payment, encode(p.account, 'hex') AS account,
+                round(p.amount / power(10::numeric, s.amount_scale), s.amount_scale) AS amount,
+                {currency} AS currency, {merchant} AS merchant, {category} AS category, {country} AS country,
+                p.score, (ARRAY['allow', 'review', 'block'])[p.decision + 1] AS decision,
+                array_to_string(p.reasons, ' ') AS reasons,
+                CASE l.label WHEN true THEN 'fraud' WHEN false THEN 'genuine' END AS label,
+                (ARRAY['live', 'backfill'])[p.origin + 1] AS origin, {model} AS model_version,
+                {policy} AS policy_version, p.source_partition, p.source_offset, {stored} AS stored_at
+         FROM payments_scored AS p
+         JOIN streams AS s ON s.stream = p.stream
+         LEFT JOIN labels AS l
+           ON l.event_day = DATE '{day}' AND l.event_time = p.event_time AND l.trans_num = p.trans_num
+          AND l.account = p.account AND l.stream = p.stream AND l.source = 'payload'
+         WHERE p.event_day = DATE '{day}' AND p.stream = {stream} AND p.origin <> 2",
+        time = moment("p.event_time"),
+        payment = cell("p.trans_num"),
+        currency = cell("p.currency"),
+        merchant = cell("p.merchant"),
+        category = cell("p.category"),
+        country = cell("p.country"),
+        model = cell("p.model_version"),
+        policy = cell("p.policy_version"),
+        stored = moment("p.scored_at"),
+    );
+    copy(snapshot, &query, into).await
+}
+
+async fn copy(
+    snapshot: &Transaction<'_>,
+    query: &str,
+    into: &mut impl Write,
+) -> anyhow::Result<u64> {
+    // A day takes as long as it takes; whoever reads it may stop at any time.
+    snapshot
+        .batch_execute("SET LOCAL statement_timeout = 0")
+        .await?;
+    let copy = format!("COPY ({query}) TO STDOUT WITH (FORMAT csv, HEADER)");
+    let mut rows = pin!(snapshot.copy_out(&copy).await?);
+    let mut bytes = 0;
+    while let Some(chunk) = rows.try_next().await? {
+        into.write_all(&chunk)?;
+        bytes += chunk.len() as u64;
+    }
+    Ok(bytes)
+}
+
+/// A text column as a harmless cell.
+fn cell(column: &str) -> String {
+    let formulas: Vec<String> = FORMULAS.iter().map(|c| format!("'{c}'")).collect();
+    let formulas = formulas.join(", ");
+    let text = format!("translate({column}, {CONTROLS}, repeat(' ', 34))");
+    format!("CASE WHEN left(ltrim({text}), 1) IN ({formulas}) THEN '''' || {text} ELSE {text} END")
+}
+
+/// Control characters but NUL, which no text of the database holds; and the separators of lines
+/// and paragraphs.
+const CONTROLS: &str = r"E'\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f\u2028\u2029'";
+
+/// A moment as every program reads it.
+fn moment(column: &str) -> String {
+    format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+}

@@ -1,0 +1,373 @@
+//! The numbers of a report, read from the figures in one snapshot.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio_postgres::{Row, Transaction};
+
+use super::calendar::{Calendar, after, sql_day, sql_moment};
+use super::counts::{Compared, ComparedAmount, Counts, Hour, Latency, Line, Quality, Sums, Totals};
+use crate::database::Day;
+
+/// How many lines a list of merchants, categories, countries or customers has.
+const LINES: i64 = 5;
+/// How many days before a day its mean is taken over.
+const MEAN_DAYS: i32 = 28;
+
+/// Which day of which stream, and how old labels must be.
+pub struct Wanted<'a> {
+    /// The stream.
+    pub stream: i16,
+    /// A day that is over.
+    pub day: Date,
+    /// Where days begin.
+    pub calendar: &'a Calendar,
+    /// Labels of payments until then count.
+    pub ripe_until: Timestamp,
+}
+
+/// Reads it all from the figures.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read(snapshot: &Transaction<'_>, wanted: &Wanted<'_>) -> anyhow::Result<Counts> {
+    let (stream, day) = (wanted.stream, sql_day(wanted.day));
+    let day_before = after(wanted.day, -1)?;
+    let month = (after(wanted.day, -MEAN_DAYS)?, day_before);
+    let compared = Compared {
+        day: sums(snapshot, stream, (wanted.day, wanted.day)).await?,
+        before: sums(snapshot, stream, (day_before, day_before)).await?,
+        earlier: sums(snapshot, stream, month).await?,
+        days: days_with_figures(snapshot, stream, month).await?,
+    };
+    Ok(Counts {
+        totals: totals(snapshot, stream, day).await?,
+        compared,
+        amounts: amounts(snapshot, stream, day, month).await?,
+        hours: hours(snapshot, wanted).await?,
+        quality: quality(snapshot, wanted).await?,
+        merchants: lines(snapshot, MERCHANTS, stream, day).await?,
+        categories: lines(snapshot, CATEGORIES, stream, day).await?,
+        countries: lines(snapshot, COUNTRIES, stream, day).await?,
+        customers: lines(snapshot, CUSTOMERS, stream, day).await?,
+        dead_letters: dead_letters(snapshot, stream, day).await?,
+        latency: latency(snapshot, stream, day).await?,
+        missing: missing(snapshot, stream).await?,
+    })
+}
+
+async fn totals(snapshot: &Transaction<'_>, stream: i16, day: Day) -> anyhow::Result<Vec<Totals>> {
+    let rows = snapshot
+        .query(
+            "SELECT d.currency, d.payments, round(d.amount, s.amount_scale)::text AS amount, d.allowed, d.reviewed,
+                    d.blocked, round(d.allowed_amount, s.amount_scale)::text AS allowed_amount,
+                    round(d.reviewed_amount, s.amount_scale)::text AS reviewed_amount,
+                    round(d.blocked_amount, s.amount_scale)::text AS blocked_amount, d.not_assessed, d.alerts,
+                    d.labelled, d.fraud, round(d.fraud_amount, s.amount_scale)::text AS fraud_amount,
+                    d.fraud_value_bp, d.true_positives, d.false_positives
+             FROM v_daily_fraud_report AS d JOIN streams AS s USING (stream)
+             WHERE d.stream = $1 AND d.event_day = $2 ORDER BY d.payments DESC, d.currency",
+            &[&stream, &day],
+        )
+        .await?;
+    let totals = rows.iter().map(|row| {
+        Ok(Totals {
+            currency: row.try_get("currency")?,
+            payments: row.try_get("payments")?,
+            amount: row.try_get("amount")?,
+            decisions: [
+                row.try_get("allowed")?,
+                row.try_get("reviewed")?,
+                row.try_get("blocked")?,
+            ],
+            decision_amounts: [
+                row.try_get("allowed_amount")?,
+                row.try_get("reviewed_amount")?,
+                row.try_get("blocked_amount")?,
+            ],
+            not_assessed: row.try_get("not_assessed")?,
+            alerts: row.try_get("alerts")?,
+            labelled: row.try_get("labelled")?,
+            fraud: row.try_get("fraud")?,
+            fraud_amount: row.try_get("fraud_amount")?,
+            fraud_value_bp: row.try_get("fraud_value_bp")?,
+            caught: row.try_get("true_positives")?,
+            false_alarms: row.try_get("false_positives")?,
+        })
+    });
+    totals.collect()
+}
+
+/// Of all days from the first to the second, both included.
+async fn sums(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    (first, last): (Date, Date),
+) -> anyhow::Result<Sums> {
+    let row = snapshot
+        .query_one(
+            "SELECT coalesce(sum(payments), 0)::bigint AS payments, coalesce(sum(allowed), 0)::bigint AS allowed,
+                    coalesce(sum(reviewed), 0)::bigint AS reviewed, coalesce(sum(blocked), 0)::bigint AS blocked,
+                    coalesce(sum(not_assessed), 0)::bigint AS not_assessed, coalesce(sum(alerts), 0)::bigint AS alerts,
+                    coalesce(sum(labelled), 0)::bigint AS labelled, coalesce(sum(fraud), 0)::bigint AS fraud,
+                    coalesce(sum(true_positives), 0)::bigint AS caught,
+                    coalesce(sum(false_positives), 0)::bigint AS false_alarms,
+                    (SELECT coalesce(sum(letters), 0)::bigint FROM v_daily_dead_letters
+                     WHERE stream = $1 AND day BETWEEN $2 AND $3) AS dead_letters
+             FROM v_daily_fraud_report WHERE stream = $1 AND event_day BETWEEN $2 AND $3",
+            &[&stream, &sql_day(first), &sql_day(last)],
+        )
+        .await?;
+    Ok(Sums {
+        payments: row.try_get("payments")?,
+        decisions: [
+            row.try_get("allowed")?,
+            row.try_get("reviewed")?,
+            row.try_get("blocked")?,
+        ],
+        not_assessed: row.try_get("not_assessed")?,
+        alerts: row.try_get("alerts")?,
+        labelled: row.try_get("labelled")?,
+        fraud: row.try_get("fraud")?,
+        caught: row.try_get("caught")?,
+        false_alarms: row.try_get("false_alarms")?,
+        dead_letters: row.try_get("dead_letters")?,
+    })
+}
+
+async fn amounts(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    day: Day,
+    (first, last): (Date, Date),
+) -> anyhow::Result<Vec<ComparedAmount>> {
+    let rows = snapshot
+        .query(
+            "SELECT d.currency,
+                    round(coalesce(sum(d.amount) FILTER (WHERE d.event_day = $2), 0), s.amount_scale)::text AS day,
+                    coalesce(sum(d.amount) FILTER (WHERE d.event_day = $2), 0)::float8 AS value,
+                    coalesce(sum(d.amount) FILTER (WHERE d.event_day = $4), 0)::float8 AS before,
+                    coalesce(sum(d.amount) FILTER (WHERE d.event_day <= $4), 0)::float8 AS earlier
+             FROM v_daily_fraud_report AS d JOIN streams AS s USING (stream)
+             WHERE d.stream = $1 AND d.event_day BETWEEN $3 AND $2
+             GROUP BY d.currency, s.amount_scale
+             ORDER BY coalesce(sum(d.payments) FILTER (WHERE d.event_day = $2), 0) DESC, d.currency",
+            &[&stream, &day, &sql_day(first), &sql_day(last)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ComparedAmount {
+                currency: row.try_get("currency")?,
+                day: row.try_get("day")?,
+                value: row.try_get("value")?,
+                before: row.try_get("before")?,
+                earlier: row.try_get("earlier")?,
+            })
+        })
+        .collect()
+}
+
+/// How many of these days are not before the first payment: a new stream has no month yet.
+async fn days_with_figures(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    (first, last): (Date, Date),
+) -> anyhow::Result<i32> {
+    let row = snapshot
+        .query_one(
+            "SELECT greatest($3::date - greatest(min(event_day), $2::date) + 1, 0) FROM figures_hourly WHERE stream = $1",
+            &[&stream, &sql_day(first), &sql_day(last)],
+        )
+        .await?;
+    Ok(row.try_get::<_, Option<i32>>(0)?.unwrap_or(0))
+}
+
+/// Every hour of the day, those without a payment too.
+async fn hours(snapshot: &Transaction<'_>, wanted: &Wanted<'_>) -> anyhow::Result<Vec<Hour>> {
+    let (begin, end) = wanted.calendar.bounds(wanted.day)?;
+    let rows = snapshot
+        .query(
+            "SELECT extract(epoch FROM hour)::bigint / 3600, sum(payments)::bigint,
+                    coalesce(sum(payments) FILTER (WHERE decision <> 'allow'), 0)::bigint
+             FROM v_hourly WHERE stream = $1 AND event_day = $2 GROUP BY hour",
+            &[&wanted.stream, &sql_day(wanted.day)],
+        )
+        .await?;
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        found.insert(
+            row.try_get::<_, i64>(0)?,
+            (row.try_get(1)?, row.try_get(2)?),
+        );
+    }
+    // Figures are by the hour of UTC: where the zone is half an hour off, so are these.
+    let mut hour = begin.as_second().div_euclid(3600);
+    let mut hours = Vec::new();
+    while hour * 3600 < end.as_second() {
+        let (payments, flagged) = found.get(&hour).copied().unwrap_or((0, 0));
+        let from = Timestamp::from_second(hour * 3600)?.max(begin);
+        hours.push(Hour {
+            clock: wanted.calendar.clock(from),
+            payments,
+            flagged,
+        });
+        hour += 1;
+    }
+    Ok(hours)
+}
+
+async fn quality(snapshot: &Transaction<'_>, wanted: &Wanted<'_>) -> anyhow::Result<Quality> {
+    let day = wanted.calendar.ripe_day(wanted.day, wanted.ripe_until)?;
+    let month = (after(day, -MEAN_DAYS)?, after(day, -1)?);
+    Ok(Quality {
+        day,
+        ripe_until: wanted.ripe_until,
+        totals: totals(snapshot, wanted.stream, sql_day(day)).await?,
+        sums: sums(snapshot, wanted.stream, (day, day)).await?,
+        earlier: sums(snapshot, wanted.stream, month).await?,
+    })
+}
+
+/// Of these, the lines with the most flagged payments come first.
+const MERCHANTS: &str = "\
+    SELECT merchant AS name, currency, payments, amount, flagged, flagged_amount, blocked, fraud \
+    FROM v_daily_by_merchant WHERE stream = $1 AND event_day = $2";
+const CATEGORIES: &str = "\
+    SELECT category AS name, currency, payments, amount, flagged, flagged_amount, blocked, fraud \
+    FROM v_daily_by_category WHERE stream = $1 AND event_day = $2";
+const COUNTRIES: &str = "\
+    SELECT country AS name, currency, payments, amount, flagged, flagged_amount, blocked, fraud \
+    FROM v_daily_by_country WHERE stream = $1 AND event_day = $2";
+const CUSTOMERS: &str = "\
+    SELECT left(account, 8) || '…' AS name, currency, flagged AS payments, flagged_amount AS amount, flagged, \
+           flagged_amount, blocked, fraud \
+    FROM v_daily_by_customer WHERE stream = $1 AND event_day = $2";
+
+async fn lines(
+    snapshot: &Transaction<'_>,
+    of: &str,
+    stream: i16,
+    day: Day,
+) -> anyhow::Result<Vec<Line>> {
+    let query = format!(
+        "SELECT l.name, l.currency, l.payments, round(l.amount, s.amount_scale)::text AS amount, l.flagged,
+                round(l.flagged_amount, s.amount_scale)::text AS flagged_amount, l.fraud
+         FROM ({of}) AS l JOIN streams AS s ON s.stream = $1
+         ORDER BY l.flagged DESC, l.blocked DESC, l.flagged_amount DESC, l.payments DESC, l.name LIMIT $3"
+    );
+    let rows = snapshot.query(&query, &[&stream, &day, &LINES]).await?;
+    rows.iter().map(|row| Ok(line(row)?)).collect()
+}
+
+fn line(row: &Row) -> Result<Line, tokio_postgres::Error> {
+    Ok(Line {
+        name: row.try_get("name")?,
+        currency: row.try_get("currency")?,
+        payments: row.try_get("payments")?,
+        amount: row.try_get("amount")?,
+        flagged: row.try_get("flagged")?,
+        flagged_amount: row.try_get("flagged_amount")?,
+        fraud: row.try_get("fraud")?,
+    })
+}
+
+async fn dead_letters(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    day: Day,
+) -> anyhow::Result<Vec<(String, i64)>> {
+    let rows = snapshot
+        .query(
+            "SELECT reason, letters FROM v_daily_dead_letters WHERE stream = $1 AND day = $2
+             ORDER BY letters DESC, reason",
+            &[&stream, &day],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}
+
+async fn latency(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    day: Day,
+) -> anyhow::Result<Option<Latency>> {
+    let rows = snapshot
+        .query(
+            "SELECT at_most_seconds, sum(payments)::bigint FROM v_latency_hourly
+             WHERE stream = $1 AND event_day = $2 GROUP BY at_most_seconds ORDER BY at_most_seconds",
+            &[&stream, &day],
+        )
+        .await?;
+    let mut steps = Vec::new();
+    for row in &rows {
+        steps.push((row.try_get(0)?, row.try_get(1)?));
+    }
+    Ok(quantiles(&steps))
+}
+
+/// The steps below which at least half, 95 and 99 of 100 lie.
+fn quantiles(steps: &[(f64, i64)]) -> Option<Latency> {
+    let all: i64 = steps.iter().map(|(_, payments)| payments).sum();
+    let at = |hundredths: i64| {
+        let mut below = 0;
+        let step = steps.iter().find(|(_, payments)| {
+            below += payments;
+            i128::from(below) * 100 >= i128::from(all) * i128::from(hundredths)
+        });
+        step.map(|(seconds, _)| *seconds)
+    };
+    Some(Latency {
+        p50: at(50)?,
+        p95: at(95)?,
+        p99: at(99)?,
+    })
+}
+
+/// Incidents that were opened on the day, as a sentence.
+///
+/// # Errors
+/// When the database fails.
+pub async fn incidents(snapshot: &Transaction<'_>, wanted: &Wanted<'_>) -> anyhow::Result<String> {
+    let (begin, end) = wanted.calendar.bounds(wanted.day)?;
+    let row = snapshot
+        .query_one(
+            "SELECT count(*) FILTER (WHERE kind = 'fraud'), count(*) FILTER (WHERE kind = 'system'),
+                    count(*) FILTER (WHERE severity = 'critical')
+             FROM incidents WHERE stream = $1 AND opened_at >= $2 AND opened_at < $3",
+            &[&wanted.stream, &sql_moment(begin), &sql_moment(end)],
+        )
+        .await?;
+    let (fraud, system): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let critical: i64 = row.try_get(2)?;
+    Ok(format!(
+        "Incidents opened on the day: {fraud} about fraud, {system} about the system; {critical} critical."
+    ))
+}
+
+async fn missing(snapshot: &Transaction<'_>, stream: i16) -> anyhow::Result<i64> {
+    let row = snapshot
+        .query_opt(
+            "SELECT missing FROM figures_rounds WHERE stream = $1",
+            &[&stream],
+        )
+        .await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_the_step_below_which_that_share_lies() {
+        let latency = quantiles(&[(0.1, 50), (0.2, 45), (1.0, 4), (9.0, 1)]).unwrap();
+        assert_eq!((latency.p50, latency.p95, latency.p99), (0.1, 0.2, 1.0));
+        let one = quantiles(&[(0.3, 1)]).unwrap();
+        assert_eq!((one.p50, one.p99), (0.3, 0.3));
+        assert!(quantiles(&[]).is_none());
+    }
+}

@@ -1,0 +1,270 @@
+//! `vigie report`, and the task beside the notifier that keeps the figures and sends the report
+//! every morning. It stands above the floors: the numbers are the desk's, the proof that nothing
+//! is missing is the laboratory's.
+
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use tokio_postgres::Client;
+
+use crate::config::{Config, ConfigError};
+use crate::database::{self, Login};
+use crate::desk::figures::{self, Pace};
+use crate::desk::notifier::outbox::Channels;
+use crate::desk::report::calendar::Calendar;
+use crate::desk::report::{self, Report, sending};
+use crate::lab::reconcile::day::{self, Asked, DayAccount};
+use crate::metrics;
+
+/// How long a standby waits before it asks again whether it is needed.
+const STANDBY: Duration = Duration::from_secs(5);
+/// Decisions that are recomputed for a report.
+const SAMPLE: u32 = 1_000;
+/// Pause after a failure: the database that is away, most of the time.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Reports on a day that is over.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples: vigie report --day 2026-11-20 --send\n          \
+                  vigie report --day 2026-11-20 --output reports\n          \
+                  vigie report --day 2026-11-20 --all | zstd > payments.csv.zst"
+)]
+pub struct ReportArgs {
+    /// The day, for instance 2026-11-20 (by default yesterday, in the business zone)
+    #[arg(long)]
+    day: Option<Date>,
+    /// Send it to report.to (or mail.to), whether it was sent before or not
+    #[arg(long, conflicts_with = "all")]
+    send: bool,
+    /// Instead of the report: every payment of the day as CSV
+    #[arg(long)]
+    all: bool,
+    /// Folder for text, HTML and CSV; `-` is standard output
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Runs the verb; what it prints.
+///
+/// # Errors
+/// When the day is not over, the database fails, or a file cannot be written.
+pub async fn command(config: &Config, args: &ReportArgs) -> Result<String> {
+    let calendar = Calendar::of(config)?;
+    let day = calendar.past_day(args.day, Timestamp::now())?;
+    if args.send && config.mail.host.is_empty() {
+        return Err(ConfigError::Wrong {
+            setting: "mail.host",
+            problem: "mail is off, so that the report would reach nobody".to_owned(),
+        }
+        .into());
+    }
+    let folder = args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"));
+    let mut client = database::connect(config, Login::Desk, "vigie report").await?;
+    if args.all {
+        return payments(&mut client, config.stream.id, day, folder).await;
+    }
+    let report = make(&mut client, config, Login::Desk, (&calendar, day)).await?;
+    let mut said = match folder {
+        Some(folder) => write(&report, folder)?,
+        None if args.send => String::new(),
+        None => report.text.clone(),
+    };
+    if args.send {
+        let notice = sending::queue(&mut client, &report, &Channels::of(config)?).await?;
+        said += &format!("the report on {day} is queued as notice {notice}\n");
+    }
+    Ok(said)
+}
+
+/// The report with what the laboratory has to say.
+async fn make(
+    client: &mut Client,
+    config: &Config,
+    login: Login,
+    (calendar, day): (&Calendar, Date),
+) -> Result<Report> {
+    figures::bring_up_to_date(client, config.stream.id, Pace::AtOnce).await?;
+    let reconciliation = reconciliation(config, login, day).await?;
+    report::make(client, config, calendar, day, &reconciliation).await
+}
+
+/// The laboratory's line: what became of every record, and a sample recomputed.
+async fn reconciliation(config: &Config, login: Login, day: Date) -> Result<String> {
+    let counted = match account(config, login, day, SAMPLE).await {
+        Ok(account) => return Ok(line(&account)),
+        // Without the model nothing can be recomputed; what can be counted still counts.
+        Err(problem) => {
+            tracing::warn!(
+                problem = format!("{problem:#}"),
+                "no decision is recomputed"
+            );
+            account(config, login, day, 0).await?
+        }
+    };
+    Ok(format!(
+        "{} (the model is not to be had here)",
+        line(&counted)
+    ))
+}
+
+fn line(account: &DayAccount) -> String {
+    let mut line = account.to_string();
+    if !account.holds {
+        line += ". THE ACCOUNTS DO NOT BALANCE: run `vigie reconcile --day` with the day";
+    }
+    line
+}
+
+/// On a thread of its own: recomputing would hold up whoever shares this one, and the end of the
+/// process does not wait for it.
+async fn account(config: &Config, login: Login, day: Date, sample: u32) -> Result<DayAccount> {
+    let config = config.clone();
+    let (answer, answered) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("reconcile".to_owned())
+        .spawn(move || {
+            let asked = Asked {
+                day,
+                sample,
+                seed: None,
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let account = runtime
+                .map_err(anyhow::Error::from)
+                .and_then(|runtime| runtime.block_on(day::account(&config, login, asked)));
+            // Nobody waits any more when the process is to end.
+            let _ = answer.send(account);
+        })?;
+    answered
+        .await
+        .context("the reconciliation ended in a bug")?
+}
+
+/// Every payment of the day, into a file of `folder` or to standard output.
+async fn payments(
+    client: &mut Client,
+    stream: i16,
+    day: Date,
+    folder: Option<&Path>,
+) -> Result<String> {
+    let Some(folder) = folder else {
+        let mut out = std::io::stdout().lock();
+        let written = report::write_payments(client, stream, day, &mut out).await;
+        return match written {
+            // A reader that has gone away has seen enough.
+            Err(error) if is_broken_pipe(&error) => Ok(String::new()),
+            written => written.map(|_| String::new()),
+        };
+    };
+    let path = file(folder, &format!("payments-{day}.csv"))?;
+    let mut out = BufWriter::new(create(&path)?);
+    report::write_payments(client, stream, day, &mut out).await?;
+    out.flush()
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(format!("{}\n", path.display()))
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Writes text, HTML and list into `folder`; their paths, a line each.
+fn write(report: &Report, folder: &Path) -> Result<String> {
+    let day = report.day;
+    let mut said = String::new();
+    for (name, bytes) in [
+        (format!("report-{day}.txt"), report.text.as_bytes()),
+        (format!("report-{day}.html"), report.html.as_bytes()),
+        (report.list_name(), report.flagged.as_slice()),
+    ] {
+        let path = file(folder, &name)?;
+        create(&path)?
+            .write_all(bytes)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        said += &format!("{}\n", path.display());
+    }
+    Ok(said)
+}
+
+fn file(folder: &Path, name: &str) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("--output: cannot make the folder {}", folder.display()))?;
+    Ok(folder.join(name))
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::create(path).with_context(|| format!("--output: cannot write {}", path.display()))
+}
+
+/// Keeps the figures and sends the reports until `shutdown` says true; one process at a time
+/// does, the others wait. A database that is away is waited for.
+///
+/// # Errors
+/// Only at once, when the settings make no sense.
+pub async fn keep(config: &Config, mut shutdown: watch::Receiver<bool>) -> Result<()> {
+    let (calendar, channels) = (Calendar::of(config)?, Channels::of(config)?);
+    let mut said = String::new();
+    loop {
+        // Whatever is dropped in mid-transaction is done again by whoever comes next.
+        let ended = tokio::select! {
+            ended = session(config, &calendar, &channels) => ended,
+            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+        };
+        metrics::figures_age(None);
+        let problem = match ended {
+            Ok(never) => match never {},
+            Err(problem) => format!("{problem:#}"),
+        };
+        if problem != said {
+            tracing::warn!(problem, "figures and reports wait");
+            said = problem;
+        }
+        let stop = shutdown.wait_for(|stop| *stop);
+        if timeout(AFTER_FAILURE, stop).await.is_ok() {
+            return Ok(());
+        }
+    }
+}
+
+/// One session with the database, as long as it lasts.
+async fn session(
+    config: &Config,
+    calendar: &Calendar,
+    channels: &Channels,
+) -> Result<std::convert::Infallible> {
+    let stream = config.stream.id;
+    let mut client = database::connect(config, Login::Writer, "vigie figures").await?;
+    while !figures::lease(&client).await? {
+        tokio::time::sleep(STANDBY).await;
+    }
+    tracing::info!("this process keeps the figures");
+    loop {
+        let rest = figures::bring_up_to_date(&client, stream, Pace::Gentle).await?;
+        let state = figures::state(&client, stream).await?;
+        metrics::figures_age(state.and_then(|state| state.age));
+        if let Some(at) = config.report.at
+            && let Some(day) = sending::due(&client, stream, calendar, at, Timestamp::now()).await?
+        {
+            let report = make(&mut client, config, Login::Writer, (calendar, day)).await?;
+            let queued = sending::queue_once(&mut client, stream, &report, channels).await?;
+            tracing::info!(%day, notice = queued, "the report is queued");
+            continue;
+        }
+        tokio::time::sleep(rest).await;
+    }
+}
