@@ -1,5 +1,6 @@
 //! The desk: what people see and do. Incidents and their messages, dead letters, offsets.
 
+pub mod alerts;
 pub mod dead_letters;
 pub mod figures;
 pub mod incidents;
@@ -9,4 +10,5 @@ pub mod report;
 
 pub mod text;
 
+mod audit;
 mod table;

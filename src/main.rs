@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use vigie::check::Check;
 use vigie::config::Config;
+use vigie::desk::alerts::Alerts;
 use vigie::desk::dead_letters::DeadLetters;
 use vigie::desk::offsets::Offsets;
 use vigie::lab::features::FeaturesArgs;
@@ -44,6 +45,9 @@ enum Verb {
     Features(FeaturesArgs),
     /// Prove that nothing is lost, doubled or counted twice
     Reconcile(Reconcile),
+    /// Look at incidents, and silence them for a while
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// Look at records that could not be scored
     #[command(subcommand)]
     DeadLetters(DeadLetters),
@@ -83,6 +87,7 @@ fn dispatch(verb: &Verb, config: &Config) -> Result<(String, u8)> {
         Verb::Check(args) => wait(check::command(config, args)),
         Verb::Features(args) => Ok((lab::features::command(config, args)?, 0)),
         Verb::Reconcile(args) => wait(lab::reconcile::command(config, args)),
+        Verb::Alerts(verb) => Ok((wait(desk::alerts::run(config, verb))? + "\n", 0)),
         Verb::DeadLetters(verb) => Ok((wait(desk::dead_letters::run(config, verb))? + "\n", 0)),
         Verb::Offsets(verb) => Ok((wait(desk::offsets::run(config, verb))? + "\n", 0)),
         Verb::Report(args) => Ok((wait(morning::command(config, args))?, 0)),

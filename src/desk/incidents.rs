@@ -21,10 +21,13 @@
 //! **Severity.** Critical as soon as one alert has at least `critical_score` and at least
 //! `critical_amount`, else a warning. **Snoozed** alerts are counted and wait untold; when the
 //! snooze ends, what came meanwhile is told if the incident is still open.
+//!
+//! Troubles of the [`system`] are incidents as well: told when they begin and when they are over.
 
 mod group;
 mod message;
 mod pacing;
+mod system;
 mod tell;
 
 use std::time::Duration;
@@ -34,6 +37,8 @@ use tokio_postgres::{Client, Error};
 use crate::config::Config;
 use crate::desk::notifier::outbox::Channels;
 use crate::metrics::{self, Severity};
+
+pub use system::{Trouble, Watch};
 
 /// What one look at the alerts came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,10 +75,7 @@ pub async fn gather(
 }
 
 /// States how many incidents are open.
-///
-/// # Errors
-/// When the database fails.
-pub async fn state_open(client: &Client) -> Result<(), Error> {
+async fn state_open(client: &Client) -> Result<(), Error> {
     let row = client
         .query_one(
             "SELECT count(*) FILTER (WHERE severity = 'warning'), count(*) FILTER (WHERE severity = 'critical')

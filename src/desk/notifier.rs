@@ -106,9 +106,14 @@ impl Notifier<'_> {
             }
         }
         self.take_over(&client).await?;
+        let mut system = incidents::Watch::new(self.config);
         while !session::is_told(&self.shutdown) {
             self.part.ready();
             self.gather(&mut client).await?;
+            if system.is_due() {
+                let look = system.look(&mut client, self.config, &self.channels);
+                in_time(self.config, look).await?;
+            }
             let waiting = in_time(self.config, queue::waiting(&client)).await?;
             metrics::outbox(waiting.messages, waiting.oldest);
             self.wait(POLL).await;

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::{Client, Row};
 
+use super::audit::{person, why};
 use super::table::{self, Table};
 use crate::config::Config;
 use crate::database::{self, Login, Moment};
-use crate::engine::mask;
 use crate::kafka::admin::{self, OffsetRange};
 
 /// How long the brokers are waited for when the lag is asked for.
@@ -243,19 +243,4 @@ fn partition(row: &Row) -> anyhow::Result<Partition> {
         held: row.try_get("held")?,
         held_at: moment("held_at")?,
     })
-}
-
-/// The person's login, where the system tells: ` (anna)`.
-fn person() -> String {
-    let login = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok());
-    login.map(|login| format!(" ({login})")).unwrap_or_default()
-}
-
-fn why(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("say why, for whoever reads the audit log".to_owned()),
-        why => Ok(mask::masked(why).into_owned()),
-    }
 }

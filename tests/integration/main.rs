@@ -10,6 +10,7 @@ mod bad_input;
 mod desk;
 mod figures;
 mod http;
+mod incidents;
 mod mail;
 mod producer;
 mod reconcile;

@@ -153,6 +153,7 @@ async fn no_clear_card_number_is_left_in_tables_logs_or_metrics() {
         "dead_letters",
         "payments_scored",
         "fraud_alerts",
+        "incidents",
         "labels",
         "outbox",
         "attachments",
