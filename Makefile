@@ -45,6 +45,13 @@ bench: setup ## Payments a second and latency, beside a Python consumer on the s
 bench-check: ## Format, lints and types of the bench's Python
 	@scripts/bench.sh check
 
+compose-check: ## The compose file, the Dockerfile and what they mount, against their rules
+	@tests/compose/check.sh
+
+# BUILD=1 follows the build stage as well, compiler and all. As root: it needs chroot, mounts and namespaces.
+image-check: ## The image made in a clean Debian root, and the compose file started with it (no container engine)
+	@docker/try_in_debian.sh $(if $(BUILD),--build)
+
 # DATA and TEST are files of labelled transactions (CSV, may be .zst); models/training/README.md says more.
 train: ## Train BUNDLE=card from DATA=….csv.zst, judge it by TEST=….csv.zst, write all of models/BUNDLE
 	@[[ -n "$(DATA)" && -n "$(TEST)" ]] || { echo "usage: make train BUNDLE=$(BUNDLE) DATA=FILE TEST=FILE" >&2; exit 2; }

@@ -4,6 +4,7 @@
 
 mod database;
 mod kafka;
+mod live;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -30,6 +31,9 @@ pub struct Check {
     /// As a JSON array.
     #[arg(long)]
     pub json: bool,
+    /// Only ask the running process of these settings (http.listen) whether it is alive: exit code 0 or 1.
+    #[arg(long, conflicts_with = "json")]
+    pub live: bool,
 }
 
 /// How one thing stands.
@@ -71,6 +75,10 @@ pub struct Report {
 /// # Errors
 /// None in practice: what fails is a finding.
 pub async fn command(config: &Config, args: &Check) -> anyhow::Result<(String, u8)> {
+    if args.live {
+        let (said, alive) = live::ask(&config.http).await;
+        return Ok((said + "\n", u8::from(!alive)));
+    }
     let report = run(config).await;
     let text = if args.json {
         report.to_json()? + "\n"

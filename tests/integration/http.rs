@@ -171,3 +171,40 @@ async fn the_pages_end_when_told_even_while_somebody_holds_a_connection() {
     let ended = tokio::time::timeout(Duration::from_secs(8), running.task).await;
     ended.expect("it ends").unwrap().unwrap();
 }
+
+/// Exit code and words of `vigie check --live` where the pages are to be at this address.
+async fn check_live(listen: String) -> (Option<i32>, String) {
+    let mut command = crate::support::vigie::command(&["check", "--live"]);
+    command.env("VIGIE_HTTP__LISTEN", listen);
+    let asked = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = asked.await.unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_health_check_passes_on_what_the_running_process_says() {
+    let running = start(&settings("0.0.0.0:0", "correct-horse")).await;
+    let listen = format!("0.0.0.0:{}", running.address.port());
+    assert_eq!(
+        check_live(listen.clone()).await,
+        (Some(0), "alive\n".to_owned())
+    );
+    let stuck = running.health.join("lane 7", Duration::ZERO, "warming up");
+    let (code, said) = crate::support::eventually("it is not alive", async || {
+        let (code, said) = check_live(listen.clone()).await;
+        (code != Some(0)).then_some((code, said))
+    })
+    .await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("lane 7"), "{said}");
+    stuck.ended();
+    running.stop.send(true).unwrap();
+    running.task.await.unwrap().unwrap();
+    let (code, said) = check_live(listen).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("refused"), "{said}");
+    assert_eq!(check_live(String::new()).await.0, Some(1));
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The build stage of the Dockerfile: Debian 12 with Rust.
+#
+#   docker/build.sh packages          what building needs beyond Rust and a C compiler; as root
+#   docker/build.sh binaries FOLDER   FOLDER/bin: vigie and vigie-producer; FOLDER/lib: libonnxruntime.so
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+packages() {
+  apt-get update -q
+  apt-get install -q -y --no-install-recommends g++ make pkg-config libssl-dev zlib1g-dev ca-certificates python3-venv
+  rm -rf /var/lib/apt/lists/*
+}
+
+binaries() {
+  local built="${CARGO_TARGET_DIR:-target}/release" name
+  cargo build --release --locked --workspace --bins
+  install -d "$1/bin" "$1/lib"
+  for name in vigie vigie-producer; do
+    # Names of functions stay, for the backtrace of a bug; lines of source do not.
+    objcopy --strip-debug "$built/$name" "$1/bin/$name"
+  done
+  onnxruntime "$1/lib"
+}
+
+# The same library, of the same version and from the same place, as in the development stack.
+onnxruntime() {
+  local ROOT=$PWD CACHE="${VIGIE_STACK_CACHE:-}"
+  [[ -n $CACHE ]] || CACHE=$(mktemp -d)
+  say() { echo "$*"; }
+  die() { echo "$*" >&2 && exit 1; }
+  # shellcheck source=scripts/stack/downloads.sh
+  source scripts/stack/downloads.sh
+  download_python
+  download_onnxruntime
+  install -m 644 "$(realpath "$ONNXRUNTIME")" "$1/libonnxruntime.so"
+  [[ -n ${VIGIE_STACK_CACHE:-} ]] || rm -rf "$CACHE"
+}
+
+case "${1:-}" in
+  packages) packages ;;
+  binaries) binaries "${2:?docker/build.sh binaries FOLDER}" ;;
+  *) echo "usage: docker/build.sh packages | binaries FOLDER" >&2 && exit 2 ;;
+esac
