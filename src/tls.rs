@@ -42,10 +42,7 @@ fn of_file(path: &Path) -> Result<RootCertStore, String> {
         roots.add(certificate).map_err(|error| unreadable(&error))?;
     }
     if roots.is_empty() {
-        return Err(format!(
-            "{setting}: {} holds no certificate",
-            path.display()
-        ));
+        return Err(format!("{} holds no certificate", path.display()));
     }
     Ok(roots)
 }
