@@ -58,9 +58,12 @@ class Container:
         """The image's, then the file's."""
         return {"HOME": "/"} | self.image.environment | self.service.environment
 
-    def start(self, arguments: list[str] | None = None) -> None:
-        """Starts it; `arguments` stand in for the command, as in `docker compose run`."""
-        words = self.words if arguments is None else (self.service.entrypoint or self.image.entrypoint) + arguments
+    def start(self) -> None:
+        """Starts what the file says."""
+        self.start_instead(self.words)
+
+    def start_instead(self, words: list[str]) -> None:
+        """Starts another program in its place, contained like it."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 ["/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/bash", "-euc", self._script(words)],

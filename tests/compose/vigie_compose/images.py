@@ -31,7 +31,7 @@ def _image(programs: str, ports: set[int], owner: str, data: str = "", volumes: 
 BUSYBOX = "wget sh"
 KNOWN = {
     "apache/kafka": _image(
-        "bash sh /opt/kafka/bin/kafka-broker-api-versions.sh /opt/kafka/bin/kafka-topics.sh "
+        "bash sh env /opt/kafka/bin/kafka-broker-api-versions.sh /opt/kafka/bin/kafka-topics.sh "
         "/opt/kafka/bin/kafka-storage.sh /opt/kafka/bin/kafka-server-start.sh",
         {9092},
         "1000:1000",

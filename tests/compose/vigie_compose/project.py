@@ -2,9 +2,11 @@
 
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from vigie_compose import ROOT
 from vigie_compose.compose_file import Compose, Mount, Service, Tree, of_tree, read
@@ -21,9 +23,9 @@ class Project:
     root: Path = ROOT
 
     @classmethod
-    def of_root(cls, root: Path = ROOT) -> "Project":
-        """As it is committed, with no variable set."""
-        return cls(of_tree(read(root / "docker-compose.yml"), {}), (root / "Dockerfile").read_text(), root)
+    def of_root(cls, root: Path = ROOT, variables: Mapping[str, str] = MappingProxyType({})) -> "Project":
+        """As it is committed, with no variable set unless some are given."""
+        return cls(of_tree(read(root / "docker-compose.yml"), variables), (root / "Dockerfile").read_text(), root)
 
     @cached_property
     def stages(self) -> list[Stage]:

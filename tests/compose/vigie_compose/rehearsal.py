@@ -3,17 +3,19 @@
     python -m vigie_compose.rehearsal ROOT WORK CACHE
 
 ROOT is the image's root, WORK a folder that is made anew, CACHE what scripts/stack.sh downloaded. Kafka, PostgreSQL,
-their jobs, Vigie and the producer are started in the file's order, with the file's commands, settings, secrets, users,
-mounts and health checks. As root, in mount, network and process namespaces of its own: its ports are nobody else's, and
-there is no way out of it.
+their jobs, Prometheus, Alertmanager, Vigie and the producer are started in the file's order, with the file's commands,
+settings, secrets, users, mounts and health checks. As root, in mount, network and process namespaces of its own: its
+ports are nobody else's, and there is no way out of it.
 """
 
 import http.client
+import json
+import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from vigie_compose import ROOT, stand_ins
@@ -24,7 +26,8 @@ from vigie_compose.images import name_of
 from vigie_compose.project import Project
 from vigie_compose.shell import Failed, in_a_world_of_its_own, run, say
 
-PATIENCE = 120
+# A machine with more to do than this takes its time.
+PATIENCE = 300
 PAYMENTS = 1000
 
 
@@ -34,7 +37,7 @@ class Rehearsal:
     def __init__(self, arguments: list[str]) -> None:
         """Takes the paths of the command line."""
         root, self.work, self.cache = map(Path, arguments)
-        self.project = Project.of_root()
+        self.project = Project.of_root(variables=os.environ)
         self.containers: dict[str, Container] = {}
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
@@ -53,6 +56,8 @@ class Rehearsal:
         self.images = {
             "apache/kafka": stand_ins.kafka(stand_in / "kafka", self.cache),
             "postgres": stand_ins.postgres(stand_in / "postgres"),
+            "prom/prometheus": stand_ins.monitor(stand_in / "prometheus", self.cache, "prometheus"),
+            "prom/alertmanager": stand_ins.monitor(stand_in / "alertmanager", self.cache, "alertmanager"),
             "vigie": Image(
                 [root],
                 {"PATH": PATH} | runtime.environment(),
@@ -71,6 +76,7 @@ class Rehearsal:
                 container.start()
                 continue
             if service.raw.get("restart") == "no":
+                container.start()
                 self._finish(container)
                 say(f"ok    {service.name} has done its work ({time.monotonic() - began:.1f} s)")
             else:
@@ -81,6 +87,8 @@ class Rehearsal:
         self._look_at_contained()
         self._look_at_secrets()
         self._look_at_payments()
+        self._look_at_prometheus()
+        self._look_at_logins()
         self._look_at_people()
         self._look_at_the_end()
 
@@ -106,15 +114,13 @@ class Rehearsal:
         with (self.work / "mail.log").open("ab") as out:
             subprocess.Popen([str(self.cache / "venv/bin/python"), *sink], cwd=ROOT, stdout=out, stderr=out)
 
-    def _container(self, service: Service) -> Container:
-        container = Container(
-            service, self.images[name_of(service.image)], ROOT, self.work, self.hosts, self.work / "secrets"
-        )
+    def _container(self, service: Service, image: Image | None = None) -> Container:
+        image = image or self.images[name_of(service.image)]
+        container = Container(service, image, ROOT, self.work, self.hosts, self.work / "secrets")
         self.containers[service.name] = container
         return container
 
-    def _finish(self, container: Container, arguments: list[str] | None = None) -> None:
-        container.start(arguments)
+    def _finish(self, container: Container) -> None:
         code = container.process.wait(PATIENCE) if container.process else None
         if code != 0:
             raise Failed(f"{container.service.name} ended with exit code {code}:\n{container.said()}")
@@ -195,26 +201,51 @@ class Rehearsal:
 
     def _scored(self) -> float:
         token = (self.work / "secrets/metrics_token").read_text()
-        page = http.client.HTTPConnection("127.0.0.1", 9464, timeout=10)
-        page.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
-        answer = page.getresponse()
-        if answer.status != 200:
-            raise Failed(f"/metrics answers {answer.status}")
-        lines = answer.read().decode().splitlines()
+        lines = _page(9464, "/metrics", {"Authorization": f"Bearer {token}"}).splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith('vigie_events_total{outcome="scored"'))
+
+    def _look_at_prometheus(self) -> None:
+        """It reads the processor's page with the token, has its rules, and knows its Alertmanager."""
+
+        def has_payments() -> bool:
+            answer = json.loads(_page(9090, "/api/v1/query?query=sum(vigie_events_total)"))
+            return any(float(series["value"][1]) > 0 for series in answer["data"]["result"])
+
+        self._eventually("Prometheus has seen payments", has_payments, self.containers["prometheus"])
+        groups = json.loads(_page(9090, "/api/v1/rules"))["data"]["groups"]
+        managers = json.loads(_page(9090, "/api/v1/alertmanagers"))["data"]["activeAlertmanagers"]
+        if not groups or not managers:
+            raise Failed(f"Prometheus has {len(groups)} groups of rules and {len(managers)} Alertmanagers")
+        rules = sum(len(group["rules"]) for group in groups)
+        say(f"ok    Prometheus reads the processor's page, has {rules} rules, and knows its Alertmanager")
+
+    def _look_at_logins(self) -> None:
+        """Exporter and Grafana come in with what they are given, and see what is theirs."""
+        exporter = 'PGPASSWORD=$(<$DATA_SOURCE_PASS_FILE) psql "postgresql://$DATA_SOURCE_USER@$DATA_SOURCE_URI"'
+        grafana = (
+            "PGPASSWORD=$(</run/secrets/reader_password) psql 'host=postgres dbname=vigie user=vigie_reader "
+            "sslmode=verify-full sslrootcert=/run/secrets/database_ca.pem'"
+        )
+        figures, payments = "SELECT datname FROM pg_stat_database", "SELECT 1 FROM vigie.payments LIMIT 1"
+        for name, login, query in (("postgres-exporter", exporter, figures), ("grafana", grafana, payments)):
+            container = self._container(self.project.compose.services[name], self.images["postgres"])
+            container.start_instead(["bash", "-euc", f"{login} -v ON_ERROR_STOP=1 -c '{query}'"])
+            self._finish(container)
+            say(f"ok    {name} is let in to the database, by a verified certificate")
 
     def _look_at_people(self) -> None:
         """People's commands, as `docker compose run --rm desk …` starts them."""
         for arguments in (["offsets", "show"], ["dead-letters", "list"]):
             container = self._container(self.project.compose.services["desk"])
-            self._finish(container, arguments)
+            container.start_instead([*container.image.entrypoint, *arguments])
+            self._finish(container)
             say(f"ok    desk {' '.join(arguments)}")
 
     def _look_at_the_end(self) -> None:
         """Asked to, each ends in order, the way of the data down."""
-        for name in ("producer", "vigie", "postgres", "kafka"):
+        for name in ("producer", "vigie", "prometheus", "alertmanager", "postgres", "kafka"):
             container = self.containers[name]
-            grace = float(container.service.raw["stop_grace_period"].removesuffix("s"))
+            grace = float(container.service.raw.get("stop_grace_period", "10s").removesuffix("s"))
             number = {"SIGINT": 2}.get(container.service.raw.get("stop_signal", ""), 15)
             if container.process is None:
                 raise Failed(f"{name} was never started")
@@ -227,6 +258,15 @@ class Rehearsal:
             if code not in ((0, 143) if name == "kafka" else (0,)):
                 raise Failed(f"{name} ended with exit code {code}:\n{container.said()}")
             say(f"ok    {name} ended in order ({time.monotonic() - began:.1f} s)")
+
+
+def _page(port: int, path: str, headers: Mapping[str, str] | None = None) -> str:
+    page = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    page.request("GET", path, headers=dict(headers or {}))
+    answer = page.getresponse()
+    if answer.status != 200:
+        raise Failed(f"{path} on port {port} answers {answer.status}")
+    return answer.read().decode()
 
 
 # SIOCSIFFLAGS with IFF_UP and IFF_RUNNING: a network namespace begins with its loopback down.

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ def in_a_world_of_its_own() -> None:
     """Refuses to go on where a mount would be seen by others: the first process of its namespaces is alone there."""
     if os.getpid() != 1:
         raise Failed("this mounts and removes folders: docker/try_in_debian.sh starts it in namespaces of its own")
+    # The first process is not ended by a signal that it does not listen to.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
 def say(text: str) -> None:

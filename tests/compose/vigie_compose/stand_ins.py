@@ -1,5 +1,6 @@
-"""The software of this machine in the place of images that cannot be fetched: the development stack's Kafka and
-PostgreSQL, behind the commands that the images have.
+"""The software of this machine in the place of images that cannot be fetched.
+
+The development stack's Kafka, PostgreSQL, Prometheus and Alertmanager, behind the commands that the images have.
 """
 
 import shutil
@@ -17,7 +18,7 @@ KAFKA = {
 }
 # Both start one class with the broker's jars, and take heap and log settings from the same variables.
 KAFKA_SCRIPT = """#!/bin/bash
-exec java ${{KAFKA_HEAP_OPTS:-}} ${{KAFKA_LOG4J_OPTS:-}} -cp "/opt/kafka/libs/*" {program} "$@"
+exec java ${{KAFKA_HEAP_OPTS:-}} ${{KAFKA_GC_LOG_OPTS:-}} ${{KAFKA_LOG4J_OPTS:-}} -cp "/opt/kafka/libs/*" {program} "$@"
 """
 # What the image's script does with these variables at the first start, as far as it matters here.
 POSTGRES_SCRIPT = """#!/bin/bash
@@ -47,6 +48,22 @@ def postgres(folder: Path) -> Image:
     _write(folder / "usr/local/bin/docker-entrypoint.sh", POSTGRES_SCRIPT)
     packages = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     return _image(folder, _program("initdb", packages).parent)
+
+
+def monitor(folder: Path, cache: Path, name: str) -> Image:
+    """Like prom/prometheus or prom/alertmanager, with what scripts/stack.sh downloaded or found."""
+    tools, target = cache / "prometheus", Path("/opt") / name
+    program = (tools / name).resolve()
+    if (tools / "packages").is_dir():
+        shutil.copytree(tools / "packages", folder / target.relative_to("/"), symlinks=True)
+        place = target / program.relative_to((tools / "packages").resolve())
+    else:
+        (folder / "opt").mkdir(parents=True)
+        shutil.copy(program, folder / target.relative_to("/"))
+        place = target
+    image = _image(folder, Path("/usr/bin"))
+    image.entrypoint = [str(place)]
+    return image
 
 
 def _program(name: str, places: list[Path]) -> Path:

@@ -61,14 +61,22 @@ def _health(project: Project, service: Service) -> Iterator[str]:
     if not service.health:
         yield f"{service.name}: no health check"
         return
-    if image and service.health[0] not in image.programs:
-        yield f"{service.name}: its image has no {service.health[0]}, which the health check starts"
+    for program in _started(service.health):
+        if image and program not in image.programs:
+            yield f"{service.name}: its image has no {program}, which the health check starts"
     for word in ("interval", "timeout", "retries", "start_period", "start_interval"):
         if word not in check:
             yield f"{service.name}: the health check has no {word}"
     for port in re.findall(r"127\.0\.0\.1:(\d+)", " ".join(service.health)):
         if image and int(port) not in image.ports:
             yield f"{service.name}: the health check asks port {port}, where nobody listens"
+
+
+def _started(words: list[str]) -> list[str]:
+    """What a command starts: its first word, and after `env` with its settings the next."""
+    if words[0] != "env":
+        return words[:1]
+    return ["env", next(word for word in words[1:] if "=" not in word)]
 
 
 def programs(project: Project) -> Iterator[str]:
