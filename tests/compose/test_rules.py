@@ -6,6 +6,7 @@ from conftest import Tree
 from vigie_compose.rules import ALL
 
 COMPOSE = "docker-compose.yml"
+SOURCES, DASHBOARDS = "grafana/provisioning/datasources/vigie.yml", "grafana/provisioning/dashboards/vigie.yml"
 # File, what stands there, what is put there instead, and the finding that must follow.
 PLANTED = [
     # wiring
@@ -168,6 +169,16 @@ PLANTED = [
     # the pages
     ("prometheus.yml", "vigie:9464", "vigie:9465", "vigie does not listen on 9465"),
     ("prometheus.yml", "cadvisor:8080", "prometheus:9090", "prometheus.yml: nobody asks cadvisor"),
+    (SOURCES, "http://prometheus:9090", "http://prometheus:9091", "prometheus does not listen on 9091"),
+    (SOURCES, "sslmode: verify-full", "sslmode: disable", "PostgreSQL has sslmode 'disable'"),
+    (SOURCES, "$__file{/run/secrets/reader_password}", "hunter2", "the password of PostgreSQL is no secret's file"),
+    (DASHBOARDS, "path: /etc/grafana/dashboards", "path: /dashboards", "no dashboards are mounted at /dashboards"),
+    (
+        "prometheus.yml",
+        "prometheus/alerts.yml",
+        "prometheus/rules.yml",
+        "the rules prometheus/rules.yml are not mounted",
+    ),
     ("alertmanager/alertmanager.yml", "mail:1025", "mailhog:1025", "mailhog:1025: no service mailhog"),
 ]
 

@@ -83,6 +83,7 @@ def grafana(project: Project) -> Iterator[str]:
     if not dashboards:
         yield "grafana: no dashboards are mounted"
     for file in sources:
+        yield from _database_sources(file)
         for url in _values(read(file), {"url"}):
             host, _, port = re.sub(r"^https?://", "", url).rstrip("/").partition(":")
             problems = wrong_address(project, host, int(port or 80))
@@ -92,6 +93,18 @@ def grafana(project: Project) -> Iterator[str]:
             found = project.on_disk(service, path)
             if found is None or not list(found.rglob("*.json")):
                 yield f"{file.name}: no dashboards are mounted at {path}"
+
+
+def _database_sources(file: Path) -> Iterator[str]:
+    """PostgreSQL takes nobody without encryption, and a password stands in no file of the tree."""
+    for source in read(file).get("datasources", []):
+        if "postgres" not in source["type"]:
+            continue
+        mode, password = source.get("jsonData", {}).get("sslmode"), source.get("secureJsonData", {}).get("password", "")
+        if mode != "verify-full":
+            yield f"{file.name}: {source['name']} has sslmode {mode!r}"
+        if not password.startswith("$__file{/run/secrets/"):
+            yield f"{file.name}: the password of {source['name']} is no secret's file"
 
 
 def _provisioned(project: Project, service: Service, kind: str) -> list[Path]:
