@@ -20,8 +20,9 @@ Usage: scripts/stack.sh VERB [SERVICE] [--name NAME]
 
 SERVICE is kafka, postgres, smtp or prometheus. NAME (default: dev) is a stack of its own: ports, data, secrets.
 Everything lies in .stack/; `source .stack/NAME/env` points the processor at it.
-Ports are chosen once and remembered; VIGIE_KAFKA_PORT, VIGIE_CONTROLLER_PORT, VIGIE_POSTGRES_PORT, VIGIE_SMTP_PORT
-and VIGIE_PROMETHEUS_PORT choose them for you. VIGIE_STACK_CACHE moves the downloads.
+Ports are chosen once and remembered; VIGIE_KAFKA_PORT, VIGIE_CONTROLLER_PORT, VIGIE_POSTGRES_PORT, VIGIE_SMTP_PORT,
+VIGIE_PROMETHEUS_PORT, VIGIE_KAFKA_TLS_PORT and VIGIE_KAFKA_MTLS_PORT choose them for you. VIGIE_STACK_CACHE moves the
+downloads.
 Prometheus scrapes whatever stands in .stack/NAME/targets/ANYTHING.json: [{"targets": ["127.0.0.1:9464"]}]
 TEXT
 }
@@ -112,6 +113,7 @@ status_of() {
 start() {
   read_ports
   lock_stack
+  choose_ports
   "start_$1"
   "await_$1"
 }
@@ -159,6 +161,10 @@ VIGIE_STACK_SMTP_MODE=$SMTP_MODE
 VIGIE_STACK_SMTP_SINK=$ROOT/scripts/smtp_sink.py
 VIGIE_STACK_PYTHON=$PYTHON
 VIGIE_STACK_TLS=$TLS
+VIGIE_STACK_KAFKA_TLS=127.0.0.1:$KAFKA_TLS_PORT
+VIGIE_STACK_KAFKA_MTLS=127.0.0.1:$KAFKA_MTLS_PORT
+VIGIE_STACK_KAFKA_USER=vigie
+VIGIE_STACK_KAFKA_PASSWORD_FILE=$SECRETS/kafka_password
 VIGIE_STACK_PROMETHEUS=http://127.0.0.1:$PROMETHEUS_PORT
 VIGIE_STACK_TARGETS=$TARGETS
 VIGIE_STACK_TOOLS=$TOOLS

@@ -88,7 +88,7 @@ impl KafkaError {
             Some(code) => Self::sort(brokers, topic, doing, code),
             None => Self::Refused {
                 brokers: brokers.to_owned(),
-                problem: format!("{doing}: {error}"),
+                problem: format!("{doing}: {}", security::in_our_words(&error.to_string())),
             },
         }
     }

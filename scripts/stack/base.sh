@@ -11,7 +11,7 @@ SECRETS="$DIR/secrets"
 PORTS="$DIR/ports"
 # What needs a port: one word each. Ours come from the file or a VIGIE_ variable, not from whatever the environment
 # calls so.
-PORT_NAMES=(KAFKA CONTROLLER POSTGRES SMTP PROMETHEUS)
+PORT_NAMES=(KAFKA CONTROLLER POSTGRES SMTP PROMETHEUS KAFKA_TLS KAFKA_MTLS)
 unset "${PORT_NAMES[@]/%/_PORT}"
 
 say() { printf 'stack %s: %s\n' "$NAME" "$*"; }

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# One Apache Kafka node, broker and controller in one process, on the loopback.
+# One Apache Kafka node, broker and controller in one process, on the loopback. Three ways in: in the clear; encrypted,
+# with user and password (PLAIN and SCRAM-SHA-512); encrypted, with a certificate of one's own.
 
 KAFKA_DATA="$DIR/kafka"
 KAFKA_CONFIG="$DIR/server.properties"
@@ -9,6 +10,8 @@ start_kafka() {
   if is_paused kafka; then resume_service kafka; fi
   if is_alive kafka; then return; fi
   ! is_open "$KAFKA_PORT" || die "port $KAFKA_PORT is taken by somebody else; set VIGIE_KAFKA_PORT"
+  make_certificate
+  random_secret "$SECRETS/kafka_password"
   write_kafka_config
   if [[ ! -f $KAFKA_DATA/meta.properties ]]; then format_kafka; fi
   say "starting Kafka $KAFKA_VERSION on 127.0.0.1:$KAFKA_PORT"
@@ -17,7 +20,11 @@ start_kafka() {
     -cp "$KAFKA_JARS/*" kafka.Kafka "$KAFKA_CONFIG"
 }
 
-await_kafka() { until_or_fail 60 kafka kafka_answers; }
+await_kafka() {
+  until_or_fail 60 kafka kafka_answers
+  [[ -f $DIR/kafka-user-made ]] || make_kafka_user
+}
+
 kafka_answers() { grep -q 'Kafka Server started' "$LOGS/kafka.log" && is_open "$KAFKA_PORT"; }
 end_kafka() { end_service kafka TERM; }
 
@@ -30,13 +37,40 @@ format_kafka() {
     { cat "$LOGS/kafka-format.log" >&2; die "Kafka's storage could not be formatted"; }
 }
 
+# The user of SCRAM is kept in Kafka's own metadata. The file keeps the password out of the command line.
+make_kafka_user() {
+  local secret="$SECRETS/kafka-user.properties"
+  (umask 077 && printf 'SCRAM-SHA-512=password=%s\n' "$(<"$SECRETS/kafka_password")" >"$secret")
+  java -XX:TieredStopAtLevel=1 -Xshare:auto \
+    -Dlog4j2.configurationFile="$ROOT/scripts/kafka/log4j2.properties" -cp "$KAFKA_JARS/*" \
+    kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$KAFKA_PORT" --alter --entity-type users \
+    --entity-name vigie --add-config-file "$secret" >"$LOGS/kafka-user.log" 2>&1 ||
+    { rm -f "$secret"; die "Kafka's user could not be made; why: $LOGS/kafka-user.log"; }
+  rm -f "$secret"
+  touch "$DIR/kafka-user-made"
+}
+
 write_kafka_config() {
+  local ways="PLAINTEXT://127.0.0.1:$KAFKA_PORT,SASL_SSL://127.0.0.1:$KAFKA_TLS_PORT"
+  ways+=",SSL://127.0.0.1:$KAFKA_MTLS_PORT,CONTROLLER://127.0.0.1:$CONTROLLER_PORT"
+  # The key first: Kafka wants both in one file.
+  (umask 077 && cat "$TLS/key.pem" "$TLS/cert.pem" >"$TLS/kafka.pem")
+  (umask 077 && : >"$KAFKA_CONFIG")
   cat >"$KAFKA_CONFIG" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$CONTROLLER_PORT
-advertised.listeners=PLAINTEXT://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$CONTROLLER_PORT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=$ways
+advertised.listeners=$ways
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT
+ssl.keystore.type=PEM
+ssl.keystore.location=$TLS/kafka.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$TLS/ca.pem
+listener.name.ssl.ssl.client.auth=required
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_vigie="$(<"$SECRETS/kafka_password")";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:$CONTROLLER_PORT
 log.dirs=$KAFKA_DATA

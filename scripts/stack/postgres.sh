@@ -93,12 +93,18 @@ remove_cluster() {
 }
 
 write_postgres_config() {
+  make_certificate
+  # PostgreSQL wants to own its key, and nobody else to read it.
+  install -o "$OWNER" -m 600 "$TLS/key.pem" "$POSTGRES/data/server.key"
+  install -o "$OWNER" -m 644 "$TLS/cert.pem" "$POSTGRES/data/server.crt"
   cat >"$POSTGRES/data/vigie.conf" <<CONF
 listen_addresses = '127.0.0.1'
 port = $POSTGRES_PORT
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
 max_connections = 200
+# Whoever wants it encrypted has it so; on the loopback nobody must.
+ssl = on
 # A committed row is on the disk: what the tests prove about crashes would mean nothing otherwise.
 fsync = on
 synchronous_commit = on

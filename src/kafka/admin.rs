@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::{FromClientConfig, FromClientConfigAndContext};
+use rdkafka::config::{FromClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
@@ -173,9 +173,11 @@ struct Heard {
 
 impl Connection {
     fn open(kafka: &KafkaConfig) -> Result<Self, KafkaError> {
-        let client =
-            BaseProducer::from_config_and_context(&client_settings(kafka)?, Heard::default())
-                .map_err(|error| KafkaError::of(&kafka.brokers, "", "starting a client", &error))?;
+        let mut settings = client_settings(kafka)?;
+        // Whatever is shown of it: a broker that hangs up is told at this level.
+        settings.set_log_level(RDKafkaLogLevel::Info);
+        let client = BaseProducer::from_config_and_context(&settings, Heard::default())
+            .map_err(|error| KafkaError::of(&kafka.brokers, "", "starting a client", &error))?;
         Ok(Self {
             client,
             brokers: kafka.brokers.clone(),
@@ -228,16 +230,32 @@ impl Connection {
 }
 
 impl ClientContext for Heard {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, message, "the Kafka client");
+        // A broker that hangs up is not reported as an error, only said.
+        if facility == "FAIL" {
+            let reason = message.split_once("]: ").map_or(message, |(_, said)| said);
+            keep(&self.trouble, security::trouble(reason));
+        }
+    }
+
     fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
-        let refused = code.and_then(|code| security::refusal(code, reason));
-        let (place, text) = match refused {
-            Some(refused) => (&self.refusal, refused),
-            None => (&self.trouble, reason.to_owned()),
-        };
-        if let Ok(mut place) = place.lock() {
-            *place = Some(text);
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            // It says only that there was something else.
+            return;
         }
+        let refused = code.and_then(|code| security::refusal(code, reason));
+        match refused {
+            Some(refused) => keep(&self.refusal, refused),
+            None => keep(&self.trouble, security::trouble(reason)),
+        }
+    }
+}
+
+fn keep(place: &Mutex<Option<String>>, text: String) {
+    if let Ok(mut place) = place.lock() {
+        *place = Some(text);
     }
 }
 

@@ -13,7 +13,7 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{BACKFILL_HEADER, BACKFILL_VALUE, KafkaError, client_settings};
+use super::{BACKFILL_HEADER, BACKFILL_VALUE, KafkaError, client_settings, security};
 use crate::config::KafkaConfig;
 
 /// How records are packed on the wire.
@@ -202,7 +202,7 @@ impl<T> Reports<T> {
 
 impl<T: Send + Sync + 'static> ClientContext for Reports<T> {
     fn error(&self, _: rdkafka::error::KafkaError, reason: &str) {
-        self.lock().trouble = Some(reason.to_owned());
+        self.lock().trouble = Some(security::trouble(reason));
     }
 }
 

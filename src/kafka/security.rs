@@ -78,6 +78,11 @@ fn mechanism(mechanism: SaslMechanism) -> &'static str {
 /// at. `None` for anything that may pass.
 pub(super) fn refusal(code: Code, reason: &str) -> Option<String> {
     let settings = match code {
+        Code::Authentication | Code::SaslAuthenticationFailed
+            if reason.contains("Unsupported SASL mechanism") =>
+        {
+            "the brokers do not take this kind of login: check kafka.sasl_mechanism"
+        }
         Code::Authentication | Code::SaslAuthenticationFailed => {
             "the login is refused: check kafka.user, kafka.password or kafka.password_file, and \
              kafka.sasl_mechanism"
@@ -86,9 +91,10 @@ pub(super) fn refusal(code: Code, reason: &str) -> Option<String> {
             "the brokers do not take this kind of login: check kafka.sasl_mechanism and \
              kafka.security"
         }
-        Code::SSL if reason.contains("alert") => {
-            "the brokers do not take our certificate: check kafka.certificate_file and \
-             kafka.certificate_key_file"
+        // Said only after the handshake, when the connection breaks.
+        _ if reason.contains("SSL alert number") => {
+            "the brokers do not take our certificate, or the lack of one: check \
+             kafka.certificate_file and kafka.certificate_key_file"
         }
         Code::SSL if reason.contains("certificate") => {
             "the brokers' certificate is not trusted: check kafka.ca_file, and that the \
@@ -97,5 +103,27 @@ pub(super) fn refusal(code: Code, reason: &str) -> Option<String> {
         Code::SSL => "no encrypted session: check kafka.security and the port in kafka.brokers",
         _ => return None,
     };
-    Some(format!("{settings} ({reason})"))
+    Some(format!("{settings} ({})", in_our_words(reason)))
+}
+
+/// What kept the client from its brokers for now; with a hint where the listener may be another
+/// kind than was thought: it hangs up without a word then.
+pub(super) fn trouble(reason: &str) -> String {
+    let hung_up = ["APIVERSION_QUERY", "SSL_HANDSHAKE", "in state UP"]
+        .iter()
+        .any(|state| reason.contains(state));
+    let reason = in_our_words(reason);
+    match hung_up && reason.contains("isconnected") {
+        true => format!("{reason}: is kafka.security what that port speaks?"),
+        false => reason,
+    }
+}
+
+/// librdkafka's names of settings as ours.
+pub(super) fn in_our_words(text: &str) -> String {
+    text.replace("ssl.ca.location", "kafka.ca_file")
+        .replace("ssl.certificate.location", "kafka.certificate_file")
+        .replace("ssl.key.location", "kafka.certificate_key_file")
+        .replace("sasl.mechanisms", "kafka.sasl_mechanism")
+        .replace("security.protocol", "kafka.security")
 }

@@ -7,7 +7,6 @@
 )]
 
 mod bad_input;
-mod canary;
 mod desk;
 mod figures;
 mod http;
@@ -20,4 +19,5 @@ mod start;
 mod store;
 mod stream;
 mod support;
+mod tls;
 mod webhooks;

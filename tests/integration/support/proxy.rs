@@ -55,7 +55,12 @@ struct Cuts {
 impl Proxy {
     /// An open way to the service at `target`, on a port that is free.
     pub fn to(target: &str) -> Self {
-        Self::rewriting(target, |_| None)
+        Self::rewriting("127.0.0.1", target, |_| None)
+    }
+
+    /// The same under another address of the loopback, which the service's certificate lacks.
+    pub fn under(host: &str, target: &str) -> Self {
+        Self::rewriting(host, target, |_| None)
     }
 
     /// The same to a Kafka broker on the loopback. Brokers tell clients where to find them: the
@@ -64,16 +69,16 @@ impl Proxy {
         let (host, port) = broker.rsplit_once(':').unwrap();
         let told = |port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
         let real = told(port.parse().unwrap());
-        Self::rewriting(broker, |way| Some((real, told(way))))
+        Self::rewriting(host, broker, |way| Some((real, told(way))))
     }
 
-    fn rewriting(target: &str, rewrite: impl FnOnce(u16) -> Option<Rewrite>) -> Self {
+    fn rewriting(host: &str, target: &str, rewrite: impl FnOnce(u16) -> Option<Rewrite>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind((host, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (way, told) = watch::channel(Way::Open);
