@@ -1,4 +1,4 @@
-//! The desk: what people see and do. Incidents and their messages, dead letters, offsets.
+//! The desk: what people see and do. Incidents and their messages, dead letters, offsets, a demo's end.
 
 pub mod alerts;
 pub mod dead_letters;
@@ -7,6 +7,7 @@ pub mod incidents;
 pub mod notifier;
 pub mod offsets;
 pub mod report;
+pub mod reset;
 
 pub mod text;
 

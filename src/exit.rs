@@ -4,6 +4,7 @@ use crate::bundle::BundleError;
 use crate::config::ConfigError;
 use crate::database::ConnectError;
 use crate::desk::report::calendar::RefusedDay;
+use crate::desk::reset::ResetError;
 use crate::engine::golden::GoldenError;
 use crate::engine::score::ScoreError;
 use crate::engine::token::TokenError;
@@ -24,6 +25,10 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
             || cause.is::<InputError>()
             || cause.is::<MigrateError>()
             || cause.is::<RefusedDay>()
+            || matches!(
+                cause.downcast_ref(),
+                Some(ResetError::NoDemo(_) | ResetError::InUse(_) | ResetError::NotAsked)
+            )
             || matches!(cause.downcast_ref(), Some(ConnectError::Refused(_)))
             || matches!(cause.downcast_ref(), Some(StoreError::Refused(_)))
             || matches!(cause.downcast_ref(), Some(LaneError::Refused(_)))

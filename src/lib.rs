@@ -16,8 +16,6 @@ pub mod input;
 
 pub mod progress;
 
-pub mod tls;
-
 pub mod database;
 
 pub mod migrate;

@@ -11,8 +11,10 @@ use vigie::config::Config;
 use vigie::desk::alerts::Alerts;
 use vigie::desk::dead_letters::DeadLetters;
 use vigie::desk::offsets::Offsets;
+use vigie::desk::reset::Reset;
 use vigie::lab::features::FeaturesArgs;
 use vigie::lab::reconcile::Reconcile;
+use vigie::migrate::MigrateArgs;
 use vigie::morning::ReportArgs;
 use vigie::run::RunArgs;
 use vigie::{check, desk, exit, lab, logging, migrate, morning, run};
@@ -38,7 +40,7 @@ enum Verb {
     Run(RunArgs),
     /// Bring the database's schema up to date
     #[command(after_help = "Example: VIGIE_MIGRATE__PASSWORD_FILE=migrator.txt vigie migrate")]
-    Migrate,
+    Migrate(MigrateArgs),
     /// Test configuration, bundle, database, Kafka and mail, and say what to do
     Check(Check),
     /// Compute the features of a file of events, by the code that serves
@@ -56,6 +58,8 @@ enum Verb {
     Offsets(Offsets),
     /// Report on a day: decisions, fraud, what changed, and the proof that nothing is missing
     Report(ReportArgs),
+    /// Remove everything that a demo has stored
+    Reset(Reset),
 }
 
 fn main() -> ExitCode {
@@ -83,12 +87,13 @@ fn load(cli: &Cli) -> Result<Config> {
 fn dispatch(verb: &Verb, config: &Config) -> Result<(String, u8)> {
     match verb {
         Verb::Run(args) => Ok((run::run(config, args)?, 0)),
-        Verb::Migrate => Ok((wait(migrate::command(config))?, 0)),
+        Verb::Migrate(args) => Ok((wait(migrate::command(config, args))?, 0)),
         Verb::Check(args) => wait(check::command(config, args)),
         Verb::Features(args) => Ok((lab::features::command(config, args)?, 0)),
         Verb::Reconcile(args) => wait(lab::reconcile::command(config, args)),
         Verb::Alerts(verb) => Ok((wait(desk::alerts::run(config, verb))? + "\n", 0)),
         Verb::DeadLetters(verb) => Ok((wait(desk::dead_letters::run(config, verb))? + "\n", 0)),
+        Verb::Reset(args) => wait(desk::reset::command(config, args)),
         Verb::Offsets(verb) => Ok((wait(desk::offsets::run(config, verb))? + "\n", 0)),
         Verb::Report(args) => Ok((wait(morning::command(config, args))?, 0)),
     }

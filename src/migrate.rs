@@ -111,6 +111,11 @@ pub enum MigrateError {
         /// What PostgreSQL said.
         problem: String,
     },
+    /// It is too late to call it a demo.
+    #[error(
+        "the schema \"{0}\" (database.schema) has been used and is not marked as a demo: take an empty one"
+    )]
+    Used(String),
     /// A migration failed, and nothing of it stays.
     #[error("migration {version} ({name}) failed and was undone: {problem}")]
     Failed {
@@ -126,6 +131,14 @@ pub enum MigrateError {
     Database(#[from] tokio_postgres::Error),
 }
 
+/// What the schema is for.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct MigrateArgs {
+    /// Mark the schema as a demo's: `vigie reset` may empty it. One that was ever used is refused
+    #[arg(long)]
+    pub demo: bool,
+}
+
 /// What a run of [`migrate`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migrated {
@@ -138,15 +151,49 @@ pub struct Migrated {
 /// `vigie migrate`; what it prints.
 ///
 /// # Errors
-/// See [`migrate`].
-pub async fn command(config: &Config) -> anyhow::Result<String> {
+/// See [`migrate`] and [`mark_as_demo`].
+pub async fn command(config: &Config, args: &MigrateArgs) -> anyhow::Result<String> {
     let done = migrate(config).await?;
     let schema = &config.database.schema;
     let mut text = String::new();
     for migration in &done.applied {
         text += &format!("applied {migration}\n");
     }
-    Ok(text + &format!("schema {schema} is at version {}\n", done.version))
+    text += &format!("schema {schema} is at version {}\n", done.version);
+    if args.demo {
+        mark_as_demo(config).await?;
+        text += &format!("schema {schema} is a demo's: `vigie reset` may empty it\n");
+    }
+    Ok(text)
+}
+
+/// Marks the schema as a demo's, once and for all.
+///
+/// # Errors
+/// When a stream was bound in it before it was marked: what it holds may be somebody's.
+pub async fn mark_as_demo(config: &Config) -> Result<(), MigrateError> {
+    let mut client = database::connect(config, Login::Migrator, "vigie migrate").await?;
+    let transaction = client.transaction().await?;
+    transaction
+        .batch_execute("LOCK TABLE streams IN SHARE MODE")
+        .await?;
+    let row = transaction
+        .query_one(
+            "SELECT EXISTS (SELECT FROM demo_mark), EXISTS (SELECT FROM streams)",
+            &[],
+        )
+        .await?;
+    let (marked, used): (bool, bool) = (row.get(0), row.get(1));
+    if used && !marked {
+        return Err(MigrateError::Used(config.database.schema.clone()));
+    }
+    transaction
+        .execute(
+            "INSERT INTO demo_mark DEFAULT VALUES ON CONFLICT DO NOTHING",
+            &[],
+        )
+        .await?;
+    Ok(transaction.commit().await?)
 }
 
 /// Brings the configured schema up to date as its owner, making it first when there is none.

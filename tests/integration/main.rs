@@ -15,6 +15,7 @@ mod mail;
 mod producer;
 mod reconcile;
 mod report;
+mod reset;
 mod start;
 mod store;
 mod stream;
