@@ -273,6 +273,12 @@ impl Config {
         if self.stream.dead_letter_limit == 0 || self.stream.dead_letter_limit > 1_000 {
             return wrong("stream.dead_letter_limit", "expected 1 to 1000");
         }
+        if self.output.topic == self.stream.topic {
+            return wrong(
+                "output.topic",
+                "expected another topic than stream.topic: decisions would be read as payments",
+            );
+        }
         self.kafka.check()?;
         self.database.check()?;
         jiff::tz::TimeZone::get(&self.events.business_zone).map_err(|_| ConfigError::Wrong {

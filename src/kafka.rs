@@ -12,7 +12,7 @@ mod topic_id;
 
 use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::config::KafkaConfig;
@@ -107,6 +107,18 @@ fn client_settings(kafka: &KafkaConfig) -> Result<ClientConfig, KafkaError> {
         .set("reconnect.backoff.max.ms", "1000");
     security::protect(&mut settings, kafka)?;
     Ok(settings)
+}
+
+/// What a client says of itself. The offsets shown to lag tools may be refused while partitions
+/// move, and a broker that is away is looked for again: whoever uses the client says so in words
+/// of its own.
+fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(facility, message, "the Kafka client");
+        }
+        _ => tracing::debug!(facility, message, "the Kafka client"),
+    }
 }
 
 /// A time span as librdkafka takes it.

@@ -88,6 +88,29 @@ pub struct StageTimes {
     pub commit: Duration,
 }
 
+/// Why a batch was not stored at the first attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitError {
+    /// The database is away, or its answer was lost: the same rows are sent again.
+    Unavailable,
+    /// Another lane owns some of the partitions by now.
+    Fenced,
+    /// The database refuses: the process ends.
+    Refused,
+}
+
+impl CommitError {
+    const ALL: [Self; 3] = [Self::Unavailable, Self::Fenced, Self::Refused];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Fenced => "fenced",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// What became of a message to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageResult {
@@ -236,6 +259,37 @@ pub fn batch(decided: &Decided, times: &StageTimes, committed_at: Micros) {
     SCORES.record(of_customers.map(|(_, score)| f64::from(*score)));
 }
 
+/// Counts a batch that was not stored at once.
+pub fn commit_error(kind: CommitError) {
+    commit_errors(kind, 1);
+}
+
+/// Counts decisions that the output topic acknowledged.
+pub fn published(decisions: u64) {
+    counter!("vigie_published_total").increment(decisions);
+}
+
+/// Counts a refusal of the output topic, after which decisions are read back and sent again.
+pub fn publish_error() {
+    counter!("vigie_publish_errors_total").increment(1);
+}
+
+/// A database session as long as it is held.
+#[derive(Debug)]
+pub struct HeldSession(());
+
+/// Counts a database session of a lane until what it returns is dropped.
+pub fn session_held() -> HeldSession {
+    gauge!("vigie_db_sessions").increment(1.0);
+    HeldSession(())
+}
+
+impl Drop for HeldSession {
+    fn drop(&mut self) {
+        gauge!("vigie_db_sessions").decrement(1.0);
+    }
+}
+
 /// States how a lane stands, in place of what it said before.
 pub fn lane(lane: usize, gauges: LaneGauges) {
     lanes::state(lane, gauges);
@@ -318,6 +372,10 @@ fn decisions(decision: Decision, count: usize) {
     counter!("vigie_decisions_total", "decision" => decision.as_str()).increment(count as u64);
 }
 
+fn commit_errors(kind: CommitError, count: u64) {
+    counter!("vigie_commit_errors_total", "kind" => kind.as_str()).increment(count);
+}
+
 fn serving(change: impl FnOnce(&mut Serving)) {
     // A panic elsewhere leaves a whole value behind: the change is one assignment.
     change(
@@ -385,6 +443,23 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest message that waits to be sent."
     );
+    describe_counter!(
+        "vigie_commit_errors_total",
+        "Batches that were not stored at once: the database was away (unavailable), another lane \
+         owned a partition (fenced), or the database refused."
+    );
+    describe_gauge!(
+        "vigie_db_sessions",
+        "Database sessions that lanes hold, those that rebuild histories included."
+    );
+    describe_counter!(
+        "vigie_published_total",
+        "Decisions that output.topic acknowledged, repeats included."
+    );
+    describe_counter!(
+        "vigie_publish_errors_total",
+        "Refusals of output.topic, after which decisions are read back and sent again."
+    );
     describe_gauge!("vigie_model_info", "1 for the model that serves.");
     describe_gauge!("vigie_policy_info", "1 for the policy that decides.");
     describe_histogram!(
@@ -426,6 +501,12 @@ fn start_at_zero() {
     }
     counter!("vigie_scorer_fallback_total").increment(0);
     counter!("vigie_backfill_total").increment(0);
+    for kind in CommitError::ALL {
+        commit_errors(kind, 0);
+    }
+    gauge!("vigie_db_sessions").increment(0.0);
+    published(0);
+    counter!("vigie_publish_errors_total").increment(0);
     outbox(0, Duration::ZERO);
 }
 
@@ -492,6 +573,11 @@ mod tests {
             "vigie_dead_letters_total{reason=\"tombstone\"} 0",
             "vigie_decisions_total{decision=\"block\"} 1",
             "vigie_backfill_total 1",
+            "vigie_commit_errors_total{kind=\"fenced\"} 0",
+            "vigie_db_sessions 0",
+            "vigie_published_total 0",
+            "vigie_publish_errors_total 0",
+            "vigie_publish_backlog 0",
             "vigie_scorer_fallback_total 1",
             "vigie_stage_seconds_bucket{stage=\"score\",le=\"0.0025\"} 1",
             "vigie_stage_seconds_bucket{stage=\"score\",le=\"0.001\"} 0",

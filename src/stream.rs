@@ -7,6 +7,8 @@
 mod commit;
 mod lanes;
 mod ownership;
+mod publish;
+mod publisher;
 mod recent;
 mod source;
 mod stop;
@@ -28,6 +30,7 @@ use crate::kafka::KafkaError;
 pub use lanes::run;
 pub use stop::Stop;
 
+use publisher::Publisher;
 use source::Source;
 use store::{Store, StoreError, Versions};
 use warm_up::WarmUp;
@@ -87,11 +90,14 @@ struct Lane {
     versions: Versions,
     batch: Records,
     warm_ups: Vec<WarmUp>,
+    /// Publishes decisions, where there is an output topic.
+    publisher: Option<Publisher>,
     watch: Watch,
     stop: Stop,
     take_from: Instant,
     held_from: Instant,
     published: Instant,
+    settled: Instant,
 }
 
 impl Lane {
@@ -112,7 +118,7 @@ impl Lane {
             self.commit(decided).await?;
         }
         self.publish_offsets();
-        Ok(())
+        self.finish_publishing().await
     }
 
     /// Does what the group, the database and rebuilt histories ask for.
@@ -123,6 +129,8 @@ impl Lane {
             self.take_wanted().await?;
         }
         self.own_rebuilt()?;
+        self.catch_up().await?;
+        self.settle_published().await?;
         if self.held_from <= Instant::now() {
             self.resume_released().await?;
             self.held_from = Instant::now() + HELD_EVERY;
@@ -130,13 +138,22 @@ impl Lane {
         if self.published.elapsed() > PUBLISH_EVERY {
             self.publish_offsets();
         }
-        self.watch.state(&self.source, &self.engine);
+        let backlog = self.publisher.as_ref().map_or(0, Publisher::backlog);
+        self.watch.state(&self.source, &self.engine, backlog);
         Ok(())
     }
 
     fn disown_gone(&mut self) {
         for partition in self.source.take_gone() {
-            self.engine.preparation.disown(partition);
+            self.disown(partition);
+        }
+    }
+
+    /// Forgets a partition that is no longer this lane's.
+    fn disown(&mut self, partition: i32) {
+        self.engine.preparation.disown(partition);
+        if let Some(publisher) = &mut self.publisher {
+            publisher.progress().forget(partition);
         }
     }
 
@@ -196,6 +213,9 @@ impl Lane {
                     continue;
                 };
                 self.engine.preparation.own(ready.partition, shard);
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.begin(ready.partition, ready.offset, taken.published);
+                }
                 match ready.held {
                     None => positions.push((ready.partition, ready.offset)),
                     Some(why) => tracing::warn!(

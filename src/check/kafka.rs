@@ -54,6 +54,7 @@ pub(super) async fn look(report: &mut Report, config: &Config, bound: Option<Bou
         "kafka",
         format!("topic {} with {partitions} partitions", config.stream.topic),
     );
+    output(report, config).await;
     if let Some(bound) = bound {
         let differences = differences(config, &facts, &bound);
         if differences.is_empty() {
@@ -65,6 +66,31 @@ pub(super) async fn look(report: &mut Report, config: &Config, bound: Option<Bou
             let action = "correct the settings, or give the new topic a stream.id of its own";
             report.wrong("binding", differences.join("; "), action);
         }
+    }
+}
+
+/// Where decisions go.
+async fn output(report: &mut Report, config: &Config) {
+    if config.output.topic.is_empty() {
+        return;
+    }
+    let (kafka, topic) = (config.kafka.clone(), config.output.topic.clone());
+    let asked = tokio::task::spawn_blocking(move || admin::facts(&kafka, &topic, TIMEOUT)).await;
+    match asked {
+        Ok(Ok(facts)) => report.ok(
+            "output",
+            format!(
+                "topic {} with {} partitions",
+                config.output.topic, facts.partitions
+            ),
+        ),
+        Ok(Err(problem @ KafkaError::NoTopic { .. })) => report.wrong(
+            "output",
+            problem.to_string(),
+            "create it, or correct output.topic",
+        ),
+        Ok(Err(problem)) => report.fail("output", problem.to_string(), "try again"),
+        Err(problem) => report.fail("output", problem.to_string(), "try again"),
     }
 }
 

@@ -82,14 +82,7 @@ impl ClientContext for Listener {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // The offsets shown to lag tools may be refused while partitions move, and a broker
-        // that is away is looked for again: both are the lane's to say, in its own words.
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                tracing::error!(facility, message, "the Kafka client");
-            }
-            _ => tracing::debug!(facility, message, "the Kafka client"),
-        }
+        super::log(level, facility, message);
     }
 
     fn error(&self, error: ClientError, reason: &str) {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
@@ -65,23 +65,36 @@ impl<T: Send + Sync + 'static> Producer<T> {
         compression: Compression,
         patience: Duration,
     ) -> Result<Self, KafkaError> {
+        let mut settings = settings(kafka)?;
         let compression = match compression {
             Compression::None => "none",
             Compression::Lz4 => "lz4",
         };
-        let mut settings = client_settings(kafka)?;
         settings
             .set("client.id", "vigie-producer")
-            // The Java client's choice, so that any producer agrees on an account's partition.
-            .set("partitioner", "murmur2_random")
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
             .set("compression.type", compression)
-            .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", "100000")
-            .set("queue.buffering.max.kbytes", "65536")
             .set("message.timeout.ms", patience.as_millis().to_string());
-        let client = BaseProducer::from_config_and_context(&settings, Reports::default()).map_err(
+        Self::of(&settings, kafka, topic)
+    }
+
+    /// A client that waits for the brokers as long as it must, and would rather refuse all that
+    /// is on its way than leave a record out between others: whoever uses it then makes another
+    /// and goes on behind what was acknowledged.
+    ///
+    /// # Errors
+    /// As [`Producer::new`].
+    pub fn endless(kafka: &KafkaConfig, topic: &str) -> Result<Self, KafkaError> {
+        let mut settings = settings(kafka)?;
+        settings
+            .set("client.id", "vigie-decisions")
+            .set("compression.type", "lz4")
+            .set("message.timeout.ms", "0")
+            .set("enable.gapless.guarantee", "true");
+        Self::of(&settings, kafka, topic)
+    }
+
+    fn of(settings: &ClientConfig, kafka: &KafkaConfig, topic: &str) -> Result<Self, KafkaError> {
+        let client = BaseProducer::from_config_and_context(settings, Reports::default()).map_err(
             |error| KafkaError::of(&kafka.brokers, topic, "starting a producer", &error),
         )?;
         Ok(Self {
@@ -175,6 +188,20 @@ impl<T: Send + Sync + 'static> Producer<T> {
     }
 }
 
+/// Nothing lost, nothing doubled, order kept per key.
+fn settings(kafka: &KafkaConfig) -> Result<ClientConfig, KafkaError> {
+    let mut settings = client_settings(kafka)?;
+    settings
+        // The Java client's choice, so that any producer agrees on an account's partition.
+        .set("partitioner", "murmur2_random")
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "5")
+        .set("queue.buffering.max.messages", "100000")
+        .set("queue.buffering.max.kbytes", "65536");
+    Ok(settings)
+}
+
 /// What librdkafka reported since it was last asked.
 struct Reports<T>(Mutex<Pending<T>>);
 
@@ -201,6 +228,10 @@ impl<T> Reports<T> {
 }
 
 impl<T: Send + Sync + 'static> ClientContext for Reports<T> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::log(level, facility, message);
+    }
+
     fn error(&self, _: rdkafka::error::KafkaError, reason: &str) {
         self.lock().trouble = Some(security::trouble(reason));
     }

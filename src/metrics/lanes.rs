@@ -20,6 +20,8 @@ pub struct LaneGauges {
     pub bytes: u64,
     /// Timestamp of the oldest record of the batch in hand.
     pub oldest_unstored: Option<Micros>,
+    /// Decisions that are stored and not published.
+    pub publish_backlog: u64,
     /// The partitions that the lane owns.
     pub partitions: Vec<PartitionGauge>,
 }
@@ -92,6 +94,10 @@ fn render_lanes(lanes: &BTreeMap<usize, LaneGauges>, page: &mut String, now: Mic
     let help = "Bytes of the velocity state.";
     gauge(page, "velocity_bytes", help, [("", sum(|l| l.bytes))]);
 
+    let help = "Decisions that are stored and that output.topic has not acknowledged.";
+    let backlog = sum(|l| l.publish_backlog);
+    gauge(page, "publish_backlog", help, [("", backlog)]);
+
     let oldest = lanes.values().filter_map(|lane| lane.oldest_unstored).min();
     let age = oldest.map_or(0.0, |sent_at| (now - sent_at).max(0) as f64 / 1e6);
     let help = "Age of the oldest record of the batches in hand: how far behind the lanes are.";
@@ -149,6 +155,7 @@ mod tests {
                     accounts: 2,
                     events: 10,
                     bytes: 100,
+                    publish_backlog: 6,
                     oldest_unstored: Some(8_000_000),
                     partitions: vec![partition(0, Some(7), PartitionState::Running)],
                 },
@@ -172,6 +179,7 @@ mod tests {
             "vigie_velocity_accounts 5",
             "vigie_velocity_events 10",
             "vigie_velocity_bytes 100",
+            "vigie_publish_backlog 6",
             "vigie_oldest_message_age_seconds 2.5",
             "vigie_consumer_lag{partition=\"0\"} 7",
             "vigie_consumer_lag{partition=\"2\"} 0",

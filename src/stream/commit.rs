@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::store::{Committed, Span, StoreError};
 use super::{Lane, LaneError};
 use crate::engine::batch::Decided;
+use crate::metrics::{self, CommitError};
 
 /// Pauses between attempts grow from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -20,6 +21,9 @@ impl Lane {
         let mut spans = self.source.ownership.spans(&decided, |partition| {
             shards.shard(partition).and_then(|shard| shard.watermark())
         });
+        if let Some(publisher) = &mut self.publisher {
+            publisher.stamp(&mut spans, &decided);
+        }
         let mut pause = FIRST_PAUSE;
         while !spans.is_empty() {
             let (batch, events) = (&self.batch, &decided.events);
@@ -33,9 +37,11 @@ impl Lane {
             match outcome {
                 Ok(committed) => {
                     self.stored(&mut decided, &spans, committed)?;
+                    self.publish(&decided, &spans).await?;
                     spans.clear();
                 }
                 Err(StoreError::Fenced { partitions }) => {
+                    metrics::commit_error(CommitError::Fenced);
                     tracing::warn!(
                         lane = self.number,
                         ?partitions,
@@ -45,6 +51,7 @@ impl Lane {
                     self.drop_partitions(&partitions, &mut decided, &mut spans)?;
                 }
                 Err(StoreError::Unavailable(problem) | StoreError::Unknown(problem)) => {
+                    metrics::commit_error(CommitError::Unavailable);
                     self.watch.database_away(&problem.to_string());
                     if !self
                         .compare_after_outage(&mut decided, &mut spans, &mut pause)
@@ -54,7 +61,10 @@ impl Lane {
                     }
                     self.watch.database_back();
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    metrics::commit_error(CommitError::Refused);
+                    return Err(error.into());
+                }
             }
         }
         self.disown_gone();
@@ -119,6 +129,9 @@ impl Lane {
             .partition(|span| stored.contains(&span.partition));
         *spans = open;
         self.source.ownership.committed(&done);
+        if let Some(publisher) = &mut self.publisher {
+            publisher.progress().stored(&done);
+        }
         decided.retain_partitions(|partition| !stored.contains(&partition));
     }
 
@@ -133,7 +146,7 @@ impl Lane {
         let owned = self.source.ownership.owned();
         let ours = |partition: i32| owned.contains(&partition);
         for partition in lost {
-            self.engine.preparation.disown(*partition);
+            self.disown(*partition);
         }
         if !lost.is_empty() {
             self.source.stop_reading(lost)?;
@@ -151,6 +164,9 @@ impl Lane {
         committed: Committed,
     ) -> Result<(), LaneError> {
         let held = self.source.ownership.committed(spans);
+        if let Some(publisher) = &mut self.publisher {
+            publisher.progress().stored(spans);
+        }
         if !held.is_empty() {
             tracing::error!(
                 lane = self.number,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::publisher::Publisher;
 use super::source::Source;
 use super::store::{Binding, Store, StoreError, Versions};
 use super::watch::Watch;
@@ -55,9 +56,14 @@ pub fn run(config: &Config, health: &Arc<Health>, stop: &Stop) -> Result<()> {
         golden_rows = rows,
         "the bundle does what it promises"
     );
-    let Some(topic) = wait_for_topic(config, &starting, stop)? else {
+    let input = (config.stream.topic.as_str(), "stream.topic");
+    let Some(topic) = wait_for_topic(config, input, &starting, stop)? else {
         return Ok(());
     };
+    let output = (config.output.topic.as_str(), "output.topic");
+    if !output.0.is_empty() && wait_for_topic(config, output, &starting, stop)?.is_none() {
+        return Ok(());
+    }
     setup.partitions = topic.partitions;
     bind(&setup, topic, &starting, stop)?;
     let mut models = vec![first_model];
@@ -131,14 +137,19 @@ fn setup(config: &Config) -> Result<Setup> {
     })
 }
 
-/// Asks Kafka for the topic until it answers; `None` when the process stops first.
-fn wait_for_topic(config: &Config, part: &Part, stop: &Stop) -> Result<Option<TopicFacts>> {
+/// Asks Kafka for the topic of this setting until it is there; `None` when the process stops first.
+fn wait_for_topic(
+    config: &Config,
+    (topic, setting): (&str, &str),
+    part: &Part,
+    stop: &Stop,
+) -> Result<Option<TopicFacts>> {
     while !stop.is_requested() {
         part.tick();
-        match facts(&config.kafka, &config.stream.topic, ASK_KAFKA) {
+        match facts(&config.kafka, topic, ASK_KAFKA) {
             Ok(topic) => return Ok(Some(topic)),
             Err(problem @ (KafkaError::Away { .. } | KafkaError::NoTopic { .. })) => {
-                tracing::warn!(%problem, "waiting for Kafka (kafka.brokers, stream.topic)");
+                tracing::warn!(%problem, "waiting for Kafka (kafka.brokers, {setting})");
                 pause(START_PAUSE, stop);
             }
             Err(error) => return Err(error).context("kafka.brokers"),
@@ -196,15 +207,17 @@ fn run_lane(
             &config.stream.group,
             config.stream.lanes,
         )?;
+        let versions = Versions {
+            model: setup.bundle.model_version(),
+            policy: policy.version.clone(),
+        };
         let mut lane = Lane {
             number,
             source: Source::new(consumer, &setup, stop.clone()),
             engine: engine(&setup, model, &policy)?,
             store,
-            versions: Versions {
-                model: setup.bundle.model_version(),
-                policy: policy.version.clone(),
-            },
+            publisher: Publisher::new(&setup, &versions),
+            versions,
             batch: Records::default(),
             warm_ups: Vec::new(),
             watch,
@@ -212,6 +225,7 @@ fn run_lane(
             take_from: Instant::now(),
             held_from: Instant::now(),
             published: Instant::now(),
+            settled: Instant::now(),
             setup,
         };
         let ended = lane.run().await;

@@ -325,6 +325,7 @@ impl Owned {
             watermark: None,
             recent: Vec::new(),
             held: None,
+            published: None,
         }
     }
 }

@@ -196,14 +196,24 @@ impl Source {
             // Once more each time: what was assigned meanwhile is paused too.
             self.consumer.pause(&self.reading())?;
             paused = true;
-            for _ in 0..POLLS_WHILE_SLOW {
-                if self.poll(Duration::ZERO)? == Polled::Nothing {
-                    break;
-                }
-            }
-            self.hear()?;
+            self.look_up()?;
             watch.slow(self);
         }
+    }
+
+    /// Hears what the group wants, in the middle of work that goes on; records that come meanwhile
+    /// wait in the next batch.
+    ///
+    /// # Errors
+    /// When Kafka refuses.
+    pub fn look_up(&mut self) -> Result<(), LaneError> {
+        for _ in 0..POLLS_WHILE_SLOW {
+            if self.poll(Duration::ZERO)? == Polled::Nothing {
+                break;
+            }
+        }
+        self.hear()?;
+        Ok(())
     }
 
     fn reading(&self) -> Vec<i32> {

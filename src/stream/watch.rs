@@ -28,9 +28,13 @@ pub struct Watch {
     tally: Tally,
     oldest_unstored: Option<Micros>,
     away: Option<Away>,
+    /// Decisions that are stored and not published.
+    backlog: u64,
+    /// The output topic takes no decision.
+    output: Option<Away>,
 }
 
-/// The database has been away since, and what was said of it when.
+/// What is away, and when that was last said.
 struct Away {
     problem: String,
     said: Instant,
@@ -48,6 +52,8 @@ impl Watch {
             tally: Tally::default(),
             oldest_unstored: None,
             away: None,
+            backlog: 0,
+            output: None,
         }
     }
 
@@ -116,7 +122,8 @@ impl Watch {
     }
 
     /// Tells how partitions and histories stand, every second or so.
-    pub fn state(&mut self, source: &Source, engine: &Engine) {
+    pub fn state(&mut self, source: &Source, engine: &Engine, backlog: u64) {
+        self.backlog = backlog;
         if self.stated.is_some_and(|at| at.elapsed() < STATE_EVERY) {
             return;
         }
@@ -124,7 +131,31 @@ impl Watch {
         self.tell(source, PartitionState::Running);
     }
 
-    /// The same while a transaction takes long: the partitions are paused meanwhile.
+    /// The output topic has taken no decision for this long: said at once, then now and again.
+    pub fn output_waits(&mut self, topic: &str, silence: Duration, backlog: u64) {
+        self.backlog = backlog;
+        let problem = format!(
+            "the topic {topic} (output.topic) has taken no decision for {} s: is it there, may we \
+             write to it, are enough of its replicas in sync?",
+            silence.as_secs()
+        );
+        let said = self.output.as_ref().map(|away| away.said);
+        let due = said.filter(|said| said.elapsed() <= SAY_AGAIN);
+        if due.is_none() {
+            tracing::warn!(lane = self.lane, problem, "waiting for the output");
+        }
+        let said = due.unwrap_or_else(Instant::now);
+        self.output = Some(Away { problem, said });
+    }
+
+    /// It takes them again.
+    pub fn output_takes(&mut self) {
+        if self.output.take().is_some() {
+            tracing::info!(lane = self.lane, "decisions are published again");
+        }
+    }
+
+    /// The same while a transaction or the output takes long: the partitions are paused meanwhile.
     pub fn slow(&mut self, source: &Source) {
         self.part.tick();
         self.tell(source, PartitionState::Paused);
@@ -139,6 +170,7 @@ impl Watch {
                 events: self.tally.events as u64,
                 bytes: self.tally.bytes as u64,
                 oldest_unstored: self.oldest_unstored,
+                publish_backlog: self.backlog,
                 partitions: partitions(source, reading),
             },
         );
@@ -168,6 +200,9 @@ impl Watch {
         }
         if let Some(away) = &self.away {
             problems.push(format!("the database is away: {}", away.problem));
+        }
+        if let Some(away) = &self.output {
+            problems.push(away.problem.clone());
         }
         problems
     }

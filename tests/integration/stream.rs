@@ -7,6 +7,7 @@ mod kafka;
 mod kills;
 mod members;
 mod origins;
+mod publishing;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ fn taken(partition: i32, epoch: i64, next_offset: i64) -> Taken {
         watermark: Some(7),
         recent: Vec::new(),
         held: None,
+        published: None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::engine::batch::{DeadLetter, Decided, Micros};
 
 use super::encode::Encoder;
 use super::error::{Outage, StoreError};
+use super::published::Published;
 use super::session::Session;
 use super::{Store, answered, rows};
 
@@ -43,6 +44,8 @@ pub struct Span {
     pub recent: Vec<u8>,
     /// Why nothing is read after this batch, if so.
     pub held: Option<String>,
+    /// How far decisions are published, when they are.
+    pub published: Option<Published>,
 }
 
 /// What made the decisions of a batch; stored with every row.

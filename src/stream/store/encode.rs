@@ -240,6 +240,15 @@ pub(super) fn decision_code(decision: Decision) -> i16 {
     }
 }
 
+/// The decision that is stored so.
+pub(super) fn decision_of(code: i16) -> Decision {
+    match code {
+        0 => Decision::Allow,
+        1 => Decision::Review,
+        _ => Decision::Block,
+    }
+}
+
 /// How an origin is stored.
 pub(super) fn origin_code(origin: Origin) -> i16 {
     match origin {

@@ -25,7 +25,8 @@ const RETAKE: &str = "\
     SET epoch = o.epoch + 1, owner_pid = $4, owner_backend_start = $5 \
     FROM unnest($2::integer[], $3::bigint[]) AS mine (partition, epoch) \
     WHERE o.stream = $1 AND o.partition = mine.partition AND o.epoch = mine.epoch \
-    RETURNING o.partition, o.epoch, o.next_offset, o.watermark, o.recent_dead, o.held";
+    RETURNING o.partition, o.epoch, o.next_offset, o.watermark, o.recent_dead, o.held, \
+              o.published_to, o.unpublished_day";
 
 /// Ends this lane's own lost session, which may still hold the rows: one that is recorded under
 /// another epoch is another lane's and goes on.

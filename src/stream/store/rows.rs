@@ -21,12 +21,12 @@ pub(super) const MOVE_OFFSETS: &str = "\
         duplicates = o.duplicates + s.duplicates, skipped = o.skipped + s.skipped, \
         watermark = s.watermark, recent_dead = s.recent, held = s.held, \
         held_at = CASE WHEN s.held IS NOT NULL THEN coalesce(o.held_at, now()) END, \
-        moved_at = now() \
+        published_to = s.published_to, unpublished_day = s.unpublished_day, moved_at = now() \
     FROM unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], \
                 $7::bigint[], $8::bigint[], $9::bigint[], $10::timestamptz[], $11::bytea[], \
-                $12::text[]) \
+                $12::text[], $13::bigint[], $14::date[]) \
          AS s (partition, epoch, from_offset, next_offset, scored, dead, duplicates, skipped, \
-               watermark, recent, held) \
+               watermark, recent, held, published_to, unpublished_day) \
     WHERE o.stream = $1 AND o.partition = s.partition AND o.epoch = s.epoch \
       AND o.next_offset = s.from_offset \
     RETURNING o.partition";
@@ -62,6 +62,10 @@ pub(super) async fn move_offsets(
     let watermarks = moments(spans.iter().map(|span| span.watermark));
     let recent: Vec<&[u8]> = spans.iter().map(|span| span.recent.as_slice()).collect();
     let held: Vec<Option<&str>> = spans.iter().map(|span| span.held.as_deref()).collect();
+    let published = spans.iter().map(|span| span.published);
+    let (positions, days): (Vec<Option<i64>>, Vec<Option<Day>>) = published
+        .map(|published| published.map_or((None, None), |p| (Some(p.to), p.first_day.map(Day))))
+        .unzip();
     let rows = session
         .client
         .query(
@@ -79,6 +83,8 @@ pub(super) async fn move_offsets(
                 &watermarks,
                 &recent,
                 &held,
+                &positions,
+                &days,
             ],
         )
         .await?;

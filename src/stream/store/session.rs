@@ -4,6 +4,7 @@ use tokio_postgres::{Client, Statement};
 
 use crate::config::Config;
 use crate::database::{self, CutOnDrop, Login, Moment};
+use crate::metrics::{self, HeldSession};
 use crate::migrate::{self, MigrateError};
 
 use super::encode::{LABEL_COLUMNS, PAYMENT_COLUMNS};
@@ -20,6 +21,7 @@ pub(super) struct Session {
     pub(super) statements: Statements,
     /// Whether the staging table of the upsert is there.
     pub(super) staged: bool,
+    _counted: HeldSession,
     /// A session in doubt is cut, so that the server undoes what it was at as soon as it can.
     _cut: CutOnDrop,
 }
@@ -82,6 +84,7 @@ impl Session {
             client,
             statements,
             staged: false,
+            _counted: metrics::session_held(),
             _cut: cut,
         })
     }

@@ -3,10 +3,11 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row, Transaction};
 
-use crate::database::Moment;
+use crate::database::{Day, Moment};
 use crate::engine::batch::Micros;
 
 use super::error::{Outage, StoreError};
+use super::published::Published;
 use super::session::Session;
 use super::{Store, answered};
 
@@ -32,6 +33,8 @@ pub struct Taken {
     pub recent: Vec<u8>,
     /// Why it is held, if it is.
     pub held: Option<String>,
+    /// How far its decisions are published, when they are.
+    pub published: Option<Published>,
 }
 
 const BEGIN: &str = "\
@@ -45,10 +48,15 @@ const LOCK: &str = "\
     SELECT partition FROM stream_offsets WHERE stream = $1 AND partition = ANY($2) \
     ORDER BY partition FOR UPDATE";
 
+/// Publishing begins where the partition is when it is first taken by who publishes, and ends
+/// when it is taken by who does not.
 const TAKE: &str = "\
-    UPDATE stream_offsets SET epoch = epoch + 1, owner_pid = $3, owner_backend_start = $4 \
+    UPDATE stream_offsets SET epoch = epoch + 1, owner_pid = $3, owner_backend_start = $4, \
+        published_to = CASE WHEN $5 THEN coalesce(published_to, next_offset) END, \
+        unpublished_day = CASE WHEN $5 THEN unpublished_day END \
     WHERE stream = $1 AND partition = ANY($2) \
-    RETURNING partition, epoch, next_offset, watermark, recent_dead, held";
+    RETURNING partition, epoch, next_offset, watermark, recent_dead, held, published_to, \
+              unpublished_day";
 
 /// Rows that somebody has locked are left out.
 const UNLOCKED: &str = "\
@@ -82,11 +90,12 @@ impl Store {
         earliest: impl Fn(i32) -> i64,
     ) -> Result<Vec<Taken>, StoreError> {
         let stream = self.stream();
+        let publishes = !self.config.output.topic.is_empty();
         let patience = self.patience();
         let beginnings: Vec<i64> = partitions.iter().map(|&p| earliest(p)).collect();
         for _ in 0..ATTEMPTS {
             let session = self.session().await?;
-            let attempt = try_take(session, stream, partitions, &beginnings);
+            let attempt = try_take(session, (stream, publishes), partitions, &beginnings);
             let outcome = answered(patience, attempt).await;
             if let Some(taken) = self.settle(outcome)? {
                 return Ok(taken);
@@ -152,7 +161,7 @@ pub(super) async fn lock<'a>(
 /// `None` when a row stayed locked.
 async fn try_take(
     session: &mut Session,
-    stream: i16,
+    (stream, publishes): (i16, bool),
     partitions: &[i32],
     beginnings: &[i64],
 ) -> Result<Option<Vec<Taken>>, tokio_postgres::Error> {
@@ -162,7 +171,7 @@ async fn try_take(
         return Ok(None);
     };
     let rows = transaction
-        .query(TAKE, &[&stream, &partitions, &pid, &started])
+        .query(TAKE, &[&stream, &partitions, &pid, &started, &publishes])
         .await?;
     transaction.commit().await?;
     let mut taken = rows
@@ -183,7 +192,14 @@ pub(super) fn read(row: &Row, new: &[i32]) -> Result<Taken, tokio_postgres::Erro
         watermark: row.try_get::<_, Option<Moment>>(3)?.map(|moment| moment.0),
         recent: row.try_get(4)?,
         held: row.try_get(5)?,
+        published: published(row)?,
     })
+}
+
+fn published(row: &Row) -> Result<Option<Published>, tokio_postgres::Error> {
+    let first_day = row.try_get::<_, Option<Day>>(7)?.map(|day| day.0);
+    let to: Option<i64> = row.try_get(6)?;
+    Ok(to.map(|to| Published { to, first_day }))
 }
 
 /// Ends the sessions of the recorded owners of those partitions whose rows are locked.

@@ -114,7 +114,7 @@ impl Store {
 
 /// The day, in days since 1970-01-01, that a moment lies on in the business zone. Beyond the
 /// calendar is the earliest day: nothing is left out.
-fn business_day(zone: &TimeZone, time: Micros) -> i32 {
+pub(super) fn business_day(zone: &TimeZone, time: Micros) -> i32 {
     let Ok(moment) = Timestamp::from_microsecond(time) else {
         return i32::MIN / 2;
     };

@@ -6,6 +6,7 @@ pub mod database;
 pub mod event;
 pub mod history;
 pub mod notifier;
+pub mod output;
 pub mod payments;
 pub mod proxy;
 pub mod receiver;

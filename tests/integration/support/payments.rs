@@ -184,5 +184,6 @@ pub fn span(taken: &Taken, scored: i64) -> Span {
         watermark: Some(MARCH + (taken.next_offset + scored - 1) * HOUR),
         recent: vec![0b1010],
         held: None,
+        published: None,
     }
 }

@@ -21,6 +21,8 @@ pub enum Way {
     Open,
     /// They wait, and so does who connects: nobody is told anything.
     Stalled,
+    /// The same for the Kafka client of this name alone; all others' pass.
+    StalledFor(&'static str),
     /// Every connection is cut at once, and new ones as soon as they are made.
     Cut,
 }
@@ -215,6 +217,9 @@ async fn to(
             return;
         }
         let chunk = &bytes[..read];
+        if !unless_stalled_for(&mut way, chunk).await {
+            return;
+        }
         if chunk.windows(COMMIT.len()).any(|part| part == COMMIT) {
             if cuts.take(&cuts.unheard) {
                 return;
@@ -257,7 +262,18 @@ async fn back(
 /// Waits until the way is open; false when it is cut.
 async fn open(way: &mut watch::Receiver<Way>) -> bool {
     let free = way.wait_for(|way| *way != Way::Stalled).await;
-    free.is_ok_and(|way| *way == Way::Open)
+    free.is_ok_and(|way| *way != Way::Cut)
+}
+
+/// Waits until whoever sends this is not held back by its name, which every request begins with.
+async fn unless_stalled_for(way: &mut watch::Receiver<Way>, chunk: &[u8]) -> bool {
+    let free = way.wait_for(|way| match way {
+        Way::StalledFor(name) => !chunk
+            .windows(name.len())
+            .any(|part| part == name.as_bytes()),
+        _ => true,
+    });
+    free.await.is_ok_and(|way| *way != Way::Cut)
 }
 
 async fn cut(mut way: watch::Receiver<Way>) {
