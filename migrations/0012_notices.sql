@@ -1,5 +1,5 @@
 -- What people are told, once per way of telling them.
--- Locks: outbox and fraud_alerts for the moment of the change; lanes wait while the alerts are read once for the index.
+-- Locks: outbox and fraud_alerts for the moment of the change; lanes wait while the alerts are read for the indexes.
 
 -- Something to be told: an incident, the system's own trouble, a report, a canary that came through.
 CREATE TABLE notices (
@@ -27,8 +27,9 @@ COMMENT ON COLUMN outbox.channel IS 'mail, slack, webhook or canary';
 COMMENT ON COLUMN outbox.payload IS 'what a program reads; only where the channel sends it';
 COMMENT ON COLUMN outbox.suppressed_at IS 'nobody was to be told: the channel was off, or has been turned off since';
 
--- The newest canary that came through is asked for every second.
+-- Canaries are looked for twice a second: those that have just come, and the newest that came through.
 CREATE INDEX fraud_alerts_canary ON fraud_alerts (event_time) WHERE origin = 2;
+CREATE INDEX fraud_alerts_canary_new ON fraud_alerts (id) WHERE origin = 2 AND outbox_id IS NULL;
 
 GRANT SELECT, INSERT ON notices, attachments TO vigie_writer;
 GRANT SELECT ON notices, attachments TO vigie_desk;

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::bundle::Bundle;
 use crate::config::{Config, HttpConfig};
+use crate::desk::notifier::canary::CanaryEvent;
 use crate::desk::notifier::mail::Mailer;
 use crate::desk::notifier::slack::Slack;
 use crate::desk::notifier::webhook::Webhook;
@@ -106,6 +107,7 @@ pub async fn run(config: &Config) -> Report {
     kafka::look(&mut report, config, bound).await;
     report.mail(config).await;
     report.webhooks(config).await;
+    report.canary(config);
     report.http(&config.http).await;
     report
 }
@@ -301,6 +303,19 @@ impl Report {
                 problem,
                 format!("check {name}.url_file and webhook.ca_file"),
             ),
+        }
+    }
+
+    /// Whether the stream would take a canary; none is sent.
+    fn canary(&mut self, config: &Config) {
+        let (every, account) = (config.canary.every, &config.canary.account);
+        match CanaryEvent::of(config) {
+            Ok(None) => self.ok("canary", "off"),
+            Ok(Some(_)) => {
+                let every = humantime::format_duration(every);
+                self.ok("canary", format!("every {every}, account {account}"));
+            }
+            Err(problem) => self.wrong("canary", problem.to_string(), "change that setting"),
         }
     }
 

@@ -60,6 +60,12 @@ static FIGURES: Age = Age::new(
     "Time since which payments are not in the figures of reports and dashboards yet.",
 );
 
+/// How old the newest canary is that came through.
+static CANARY: Age = Age::new(
+    "vigie_canary_age_seconds",
+    "Time since the newest canary was sent that made the whole round trip.",
+);
+
 /// What serves now: re-stated at every rendering, and nothing else beside it.
 static SERVING: Mutex<Serving> = Mutex::new(Serving {
     model: None,
@@ -207,6 +213,7 @@ impl Exposition {
         END_TO_END.render(&mut page);
         SCORES.render(&mut page);
         FIGURES.render(&mut page);
+        CANARY.render(&mut page);
         lanes::render(&mut page, jiff::Timestamp::now().as_microsecond());
         page
     }
@@ -349,6 +356,11 @@ pub fn incidents_open(severity: Severity, incidents: i64) {
 /// States how old the figures are, or that another process keeps them.
 pub fn figures_age(age: Option<Duration>) {
     FIGURES.state(age);
+}
+
+/// States how old the newest canary is that came through, or that another process says so.
+pub fn canary_age(age: Option<Duration>) {
+    CANARY.state(age);
 }
 
 /// Records one answer of the HTTP pages; `route` is one of their fixed paths.

@@ -1,12 +1,8 @@
 //! Encrypted sessions with PostgreSQL: who vouches for the server, and what its refusals mean.
 
 use std::error::Error as _;
-use std::path::Path;
-use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::CertificateError;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::DatabaseConfig;
@@ -16,51 +12,9 @@ use crate::config::DatabaseConfig;
 /// # Errors
 /// A sentence that names the setting, when no authority can be read.
 pub(super) fn connector(database: &DatabaseConfig) -> Result<MakeRustlsConnect, String> {
-    let roots = match database.ca_file.as_os_str().is_empty() {
-        true => of_the_system()?,
-        false => of_file(&database.ca_file)?,
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let settings = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|problem| format!("encrypted sessions cannot be had: {problem}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let settings = crate::tls::client("database.ca_file", &database.ca_file);
+    let settings = settings.map_err(|problem| problem.to_string())?;
     Ok(MakeRustlsConnect::new(settings))
-}
-
-fn of_file(path: &Path) -> Result<RootCertStore, String> {
-    let unreadable = |problem: &dyn std::fmt::Display| {
-        format!(
-            "database.ca_file: cannot read {} as certificates (PEM): {problem}",
-            path.display()
-        )
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.add(certificate).map_err(|error| unreadable(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(format!(
-            "database.ca_file: {} holds no certificate",
-            path.display()
-        ));
-    }
-    Ok(roots)
-}
-
-fn of_the_system() -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(
-            "this system trusts no certificate authority: set database.ca_file to the one of \
-             PostgreSQL's certificate"
-                .into(),
-        );
-    }
-    Ok(roots)
 }
 
 /// Why there is no encrypted session with the server at `address`, in a sentence that names what

@@ -8,6 +8,7 @@
 //! once, and its id is the same every time. Each channel sends at its own pace: one that is away
 //! holds back no other.
 
+pub mod canary;
 pub mod channels;
 pub mod mail;
 pub mod outbox;
@@ -30,6 +31,7 @@ use crate::database::{self, Login};
 use crate::desk::incidents;
 use crate::health::{Health, Part};
 use crate::metrics::{self, MessageResult};
+use canary::Canary;
 use channels::Channels;
 use sender::{Sender, Way};
 use session::{DATABASE_PAUSE, Interrupted, MARGIN, POLL, in_time};
@@ -37,6 +39,7 @@ use session::{DATABASE_PAUSE, Interrupted, MARGIN, POLL, in_time};
 struct Notifier<'a> {
     config: &'a Config,
     channels: Channels,
+    canary: Option<Canary<'a>>,
     part: Part,
     shutdown: watch::Receiver<bool>,
     /// Whether this process is the one that notifies; the senders wait for it.
@@ -55,6 +58,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let ways = Way::of(config)?;
     let channels = Channels::of(config)?;
+    let canary = Canary::new(config)?;
     let (notifies, told) = watch::channel(false);
     let senders = ways.into_iter().map(|way| {
         let sender = Sender::new(config, way, health, shutdown.clone());
@@ -65,6 +69,7 @@ pub async fn run(
     let notifier = Notifier {
         config,
         channels,
+        canary,
         part: health.join("notifier", patience, "connecting to the database"),
         shutdown,
         notifies,
@@ -91,6 +96,7 @@ impl Notifier<'_> {
             }
             self.wait(DATABASE_PAUSE).await;
         }
+        metrics::canary_age(None);
         self.part.ended();
     }
 
@@ -101,6 +107,9 @@ impl Notifier<'_> {
         // A standby has nothing against it: another process notifies.
         self.part.ready();
         while !in_time(self.config, queue::lease(&client)).await? {
+            if let Some(canary) = &mut self.canary {
+                canary.rest();
+            }
             if self.wait(2 * POLL).await {
                 return Ok(());
             }
@@ -114,6 +123,9 @@ impl Notifier<'_> {
                 let look = system.look(&mut client, self.config, &self.channels);
                 in_time(self.config, look).await?;
             }
+            if let Some(canary) = &mut self.canary {
+                canary.turn(&mut client, &self.channels).await?;
+            }
             let waiting = in_time(self.config, queue::waiting(&client)).await?;
             metrics::outbox(waiting.messages, waiting.oldest);
             self.wait(POLL).await;
@@ -125,7 +137,7 @@ impl Notifier<'_> {
     async fn take_over(&self, client: &Client) -> Result<(), Interrupted> {
         let open = self.channels.open();
         let names: Vec<&str> = open.iter().map(|channel| channel.as_str()).collect();
-        tracing::info!(channels = names.join(" "), "this process notifies");
+        tracing::info!(channels = ?names, "this process notifies");
         let given_up = in_time(self.config, queue::suppress_closed(client, &open)).await?;
         for (channel, messages) in given_up {
             metrics::messages(channel, MessageResult::Suppressed, messages);

@@ -81,21 +81,12 @@ enum Expected {
 /// The first value that differs, by file, line and feature.
 pub fn check(bundle: &Bundle, model: &mut OnnxModel) -> Result<usize, GoldenError> {
     let path = bundle.dir.join("golden.jsonl");
-    let unreadable = |problem: String| GoldenError::Unreadable {
-        path: path.clone(),
-        problem,
-    };
-    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
-    let mut rows = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let row: GoldenRow<'_> = serde_json::from_str(line)
-            .map_err(|error| unreadable(format!("line {}: {error}", index + 1)))?;
-        rows.push(row);
-    }
+    let text = text_of(&path)?;
+    let rows = rows_of(&path, &text)?;
     if rows.is_empty() {
-        return Err(unreadable("no rows".into()));
+        return Err(unreadable(&path, "no rows".into()));
     }
-    let prepared = prepare(bundle, &rows).map_err(&unreadable)?;
+    let prepared = prepare(bundle, &rows).map_err(|problem| unreadable(&path, problem))?;
     compare_features(bundle, &path, &rows, &prepared)?;
     let scores = model.score(&prepared.features, rows.len())?;
     for (index, (row, score)) in rows.iter().zip(scores).enumerate() {
@@ -105,6 +96,38 @@ pub fn check(bundle: &Bundle, model: &mut OnnxModel) -> Result<usize, GoldenErro
         }
     }
     Ok(rows.len())
+}
+
+/// The raw event of the row with the highest score: of what the bundle knows, the likeliest fraud.
+///
+/// # Errors
+/// When the file is missing, unreadable or malformed.
+pub fn riskiest(bundle: &Bundle) -> Result<Box<RawValue>, GoldenError> {
+    let path = bundle.dir.join("golden.jsonl");
+    let text = text_of(&path)?;
+    let rows = rows_of(&path, &text)?;
+    let riskiest = rows.iter().max_by(|a, b| a.score.total_cmp(&b.score));
+    let riskiest = riskiest.ok_or_else(|| unreadable(&path, "no rows".into()))?;
+    Ok(riskiest.event.to_owned())
+}
+
+fn text_of(path: &Path) -> Result<String, GoldenError> {
+    std::fs::read_to_string(path).map_err(|error| unreadable(path, error.to_string()))
+}
+
+fn rows_of<'a>(path: &Path, text: &'a str) -> Result<Vec<GoldenRow<'a>>, GoldenError> {
+    let row = |(index, line)| {
+        serde_json::from_str(line)
+            .map_err(|error| unreadable(path, format!("line {}: {error}", index + 1)))
+    };
+    text.lines().enumerate().map(row).collect()
+}
+
+fn unreadable(path: &Path, problem: String) -> GoldenError {
+    GoldenError::Unreadable {
+        path: path.to_path_buf(),
+        problem,
+    }
 }
 
 fn prepare(bundle: &Bundle, rows: &[GoldenRow<'_>]) -> Result<Prepared, String> {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Age {
     name: &'static str,
     help: &'static str,
-    since: Mutex<Option<Instant>>,
+    /// The age, and when it was that: it may reach back further than this machine runs.
+    stated: Mutex<Option<(Instant, Duration)>>,
 }
 
 impl Age {
@@ -17,30 +18,30 @@ impl Age {
         Self {
             name,
             help,
-            since: Mutex::new(None),
+            stated: Mutex::new(None),
         }
     }
 
     /// It is so old now, or not known.
     pub(super) fn state(&self, age: Option<Duration>) {
-        let since = age.and_then(|age| Instant::now().checked_sub(age));
         // A panic elsewhere leaves a whole value behind: the change is one assignment.
         *self
-            .since
+            .stated
             .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = since;
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) =
+            age.map(|age| (Instant::now(), age));
     }
 
     pub(super) fn render(&self, page: &mut String) {
         let (name, help) = (self.name, self.help);
-        let since = *self
-            .since
+        let stated = *self
+            .stated
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         // Writing to a String cannot fail.
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge");
-        if let Some(since) = since {
-            let _ = writeln!(page, "{name} {}", since.elapsed().as_secs_f64());
+        if let Some((when, age)) = stated {
+            let _ = writeln!(page, "{name} {}", (age + when.elapsed()).as_secs_f64());
         }
         page.push('\n');
     }
@@ -60,10 +61,15 @@ mod tests {
             line.split_once(' ')?.1.parse::<f64>().ok()
         };
         assert_eq!(value(), None);
-        age.state(Some(Duration::from_secs(5)));
-        let first = value().unwrap();
-        let second = value().unwrap();
-        assert!(first >= 5.0 && second > first, "{first} {second}");
+        let longer_than_any_machine_runs = Duration::from_secs(3_000_000_000);
+        for old in [Duration::from_secs(5), longer_than_any_machine_runs] {
+            age.state(Some(old));
+            let (first, deadline) = (value().unwrap(), Instant::now() + Duration::from_secs(10));
+            assert!(first >= old.as_secs_f64(), "{first}");
+            while value().unwrap() <= first {
+                assert!(Instant::now() < deadline, "it does not grow");
+            }
+        }
         age.state(None);
         assert_eq!(value(), None);
     }

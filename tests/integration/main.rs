@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod canary;
 mod desk;
 mod figures;
 mod http;

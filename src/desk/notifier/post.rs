@@ -2,20 +2,19 @@
 //! said here holds it.
 
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use tokio::time::timeout;
 
 use super::sender::SendError;
 use crate::config::{ConfigError, Secret, WebhookConfig};
+use crate::tls;
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES: usize = 1_024;
@@ -65,7 +64,7 @@ impl Target {
                 "expected https, or http on the loopback: it would be sent in the clear".into(),
             ));
         }
-        let tls = tls(&webhook.ca_file)?;
+        let tls = tls::client("webhook.ca_file", &webhook.ca_file)?;
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls.clone())
             .redirect(Policy::none())
@@ -223,35 +222,6 @@ fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let ip: Result<IpAddr, _> = bare.parse();
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Trusts `webhook.ca_file` alone, or what the system trusts.
-fn tls(ca_file: &Path) -> Result<ClientConfig, ConfigError> {
-    let wrong = |problem: String| ConfigError::Wrong {
-        setting: "webhook.ca_file",
-        problem,
-    };
-    let mut roots = RootCertStore::empty();
-    if ca_file.as_os_str().is_empty() {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    } else {
-        let unusable = |problem: String| wrong(format!("{}: {problem}", ca_file.display()));
-        let certificates =
-            CertificateDer::pem_file_iter(ca_file).map_err(|error| unusable(error.to_string()))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-            let added = roots.add(certificate);
-            added.map_err(|error| unusable(error.to_string()))?;
-        }
-    }
-    if roots.is_empty() {
-        return Err(wrong("no certificate authority is there".into()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn shake_hands(url: &Url, tls: Arc<ClientConfig>, limit: Duration) -> std::io::Result<()> {

@@ -1,0 +1,185 @@
+//! The canary: a synthetic fraud that goes the whole way, from Kafka through the model and the
+//! database to the outbox, so that a way that is broken is noticed by us first.
+
+mod event;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_postgres::{Client, Row};
+
+pub use event::CanaryEvent;
+
+use super::outbox::{self, Channels, Notice, NoticeKind};
+use super::session::{Interrupted, in_time};
+use crate::config::{Config, ConfigError};
+use crate::desk::text::{escape, plain};
+use crate::engine::batch::Micros;
+use crate::kafka::KafkaError;
+use crate::kafka::producer::{Compression, Handed, Producer};
+use crate::metrics;
+
+/// How long a canary may wait for Kafka before it is given up; the next one follows anyway.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sends canaries and sees them come back.
+pub struct Canary<'a> {
+    config: &'a Config,
+    event: CanaryEvent,
+    /// None until this process notifies: a standby needs no client.
+    producer: Option<Producer<()>>,
+    /// When the next one is sent.
+    next: Instant,
+    /// Since when this process notifies, by the database's clock.
+    since: Option<Micros>,
+    /// What last stood in the way, so that it is said once.
+    said: Option<String>,
+}
+
+/// How canaries stand in the database.
+struct Seen {
+    /// The database's clock.
+    now: Micros,
+    /// When the newest one was sent that came through.
+    newest: Option<Micros>,
+    /// The newest of those that belong to no message yet.
+    fresh: Option<String>,
+}
+
+impl<'a> Canary<'a> {
+    /// Sends nothing yet; `None` when canaries are off.
+    ///
+    /// # Errors
+    /// See [`CanaryEvent::of`].
+    pub fn new(config: &'a Config) -> Result<Option<Self>, ConfigError> {
+        Ok(CanaryEvent::of(config)?.map(|event| Self {
+            config,
+            event,
+            producer: None,
+            next: Instant::now(),
+            since: None,
+            said: None,
+        }))
+    }
+
+    /// Another process notifies: it sends them, and says how old they are.
+    pub fn rest(&mut self) {
+        metrics::canary_age(None);
+        self.producer = None;
+        self.since = None;
+    }
+
+    /// Takes what came through, says how old the newest is, and sends one when it is time. Kafka
+    /// is never waited for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn turn(
+        &mut self,
+        client: &mut Client,
+        channels: &Channels,
+    ) -> Result<(), Interrupted> {
+        let mut seen = self.look(client).await?;
+        if let Some(fresh) = seen.fresh.take() {
+            in_time(self.config, take(client, &fresh, channels)).await?;
+            seen = self.look(client).await?;
+        }
+        let since = *self.since.get_or_insert(seen.now);
+        let age = seen.now - seen.newest.unwrap_or(since);
+        metrics::canary_age(Some(Duration::from_micros(age.max(0).cast_unsigned())));
+        let trouble = match self.send_when_due(seen.now) {
+            Ok(trouble) => trouble,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = trouble.filter(|trouble| self.said.as_ref() != Some(trouble)) {
+            tracing::warn!(problem, "the canary waits for Kafka");
+            self.said = Some(problem);
+        }
+        Ok(())
+    }
+
+    async fn look(&self, client: &Client) -> Result<Seen, Interrupted> {
+        let stream = self.config.stream.id;
+        let row = in_time(self.config, look(client, stream)).await?;
+        Ok(Seen {
+            now: row.try_get("now")?,
+            newest: row.try_get("newest")?,
+            fresh: row.try_get("fresh")?,
+        })
+    }
+
+    /// Hands one over when it is time; what Kafka last complained of.
+    fn send_when_due(&mut self, now: Micros) -> Result<Option<String>, KafkaError> {
+        let producer = match &mut self.producer {
+            Some(producer) => producer,
+            none => none.insert(Producer::new(
+                &self.config.kafka,
+                &self.config.stream.topic,
+                Compression::None,
+                PATIENCE,
+            )?),
+        };
+        if self.next <= Instant::now() {
+            self.next = Instant::now() + self.config.canary.every;
+            let (key, payload) = (self.event.account(), self.event.at(now));
+            let handed = producer.hand_over(key.as_bytes(), payload.as_bytes(), Box::new(()))?;
+            if matches!(handed, Handed::Full(_)) {
+                return Ok(Some("too many canaries wait already".into()));
+            }
+        }
+        producer.poll(Duration::ZERO);
+        let mut acknowledged = Vec::new();
+        producer.acknowledged(&mut acknowledged)?;
+        if !acknowledged.is_empty() {
+            self.said = None;
+        }
+        Ok(producer.trouble())
+    }
+}
+
+async fn look(client: &Client, stream: i16) -> Result<Row, tokio_postgres::Error> {
+    client
+        .query_one(
+            "SELECT (extract(epoch FROM now()) * 1000000)::bigint AS now,
+                    (SELECT substring(a.trans_num FROM '^canary-([0-9]{1,18})us$')::bigint
+                     FROM fraud_alerts AS a JOIN outbox AS o ON o.id = a.outbox_id
+                     WHERE a.origin = 2 AND a.stream = $1 AND a.event_time <= now() AND o.sent_at IS NOT NULL
+                       AND a.trans_num ~ '^canary-[0-9]{1,18}us$'
+                     ORDER BY a.event_time DESC LIMIT 1) AS newest,
+                    (SELECT trans_num FROM fraud_alerts WHERE origin = 2 AND outbox_id IS NULL
+                     ORDER BY id DESC LIMIT 1) AS fresh",
+            &[&stream],
+        )
+        .await
+}
+
+/// Those that have just come become one message of their own channel.
+async fn take(
+    client: &mut Client,
+    newest: &str,
+    channels: &Channels,
+) -> Result<(), tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    let text = format!(
+        "{} came through Kafka, the model, the database and the outbox. It is no payment: nobody \
+         has to do anything.",
+        plain(newest)
+    );
+    let notice = Notice {
+        kind: NoticeKind::Canary,
+        subject: format!("Vigie: {} came through", plain(newest)),
+        html: format!("<p>{}</p>", escape(&text)),
+        text,
+        payload: serde_json::Value::Null,
+        attachments: Vec::new(),
+    };
+    let id = outbox::enqueue(&transaction, &notice, channels).await?;
+    transaction
+        .execute(
+            "UPDATE fraud_alerts SET outbox_id = (SELECT id FROM outbox WHERE notice_id = $1)
+             WHERE origin = 2 AND outbox_id IS NULL",
+            &[&id],
+        )
+        .await?;
+    transaction.commit().await
+}
