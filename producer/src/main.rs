@@ -8,6 +8,7 @@ mod reader;
 mod replay;
 mod sender;
 mod signals;
+mod simulate;
 mod target;
 mod trouble;
 
@@ -34,11 +35,15 @@ enum Verb {
     /// Send every row of a file as a payment, in the file's order
     #[command(after_help = replay::EXAMPLE)]
     Replay(replay::ReplayArgs),
+    /// Send payments of invented customers, with labelled fraud among them
+    #[command(after_help = simulate::EXAMPLE)]
+    Simulate(simulate::SimulateArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Replay(arguments) => replay::run(arguments),
+        Verb::Simulate(arguments) => simulate::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

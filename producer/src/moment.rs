@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use vigie::engine::batch::Micros;
 
 /// A moment, or the beginning of a day in a zone that is known later.
@@ -41,6 +41,31 @@ impl Moment {
     }
 }
 
+/// A stretch of time as somebody types it: 15s, 12h, 30d. A day has 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch(Micros);
+
+impl FromStr for Stretch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let span: Span = text.parse().ok()?;
+            let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+            let micros = Micros::try_from(length.as_micros()).ok()?;
+            (micros >= 0).then_some(Self(micros))
+        };
+        read().ok_or_else(|| "expected a stretch of time, such as 15s, 12h or 30d".into())
+    }
+}
+
+impl Stretch {
+    /// Its length.
+    pub fn micros(self) -> Micros {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +84,17 @@ mod tests {
             "2026-01-31 ",
         ] {
             assert!(wrong.parse::<Moment>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_stretch_is_a_number_with_its_unit() {
+        let length = |text: &str| text.parse::<Stretch>().map(Stretch::micros);
+        assert_eq!(length("15s"), Ok(15_000_000));
+        assert_eq!(length("30d"), Ok(30 * 86_400_000_000));
+        assert_eq!(length("1h 30m"), Ok(5_400_000_000));
+        for wrong in ["", "15", "-5s", "1 month", "soon"] {
+            assert!(length(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -20,6 +20,11 @@ pub enum Rate {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed(f64);
 
+impl Speed {
+    /// As it happens.
+    pub const OF_LIFE: Self = Self(1.0);
+}
+
 impl FromStr for Rate {
     type Err = String;
 
@@ -65,6 +70,15 @@ impl Pace {
             rate,
             start,
             times: None,
+        }
+    }
+
+    /// As it happens: a payment of the time `first` is due at `start`.
+    pub fn of_life(start: Instant, first: Micros) -> Self {
+        Self {
+            rate: Rate::Speed(Speed::OF_LIFE),
+            start,
+            times: Some((first, first)),
         }
     }
 

@@ -92,6 +92,13 @@ impl Sender {
         &self.signals
     }
 
+    /// From here on payments are due as they happen, one of the time `first` at `start`.
+    pub fn go_by_event_time(&mut self, start: Instant, first: Micros) {
+        if !self.pace.follows_event_time() {
+            self.pace = Pace::of_life(start, first);
+        }
+    }
+
     /// Whether the pace goes by event time.
     pub fn follows_event_time(&self) -> bool {
         self.pace.follows_event_time()

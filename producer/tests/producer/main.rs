@@ -8,4 +8,5 @@
 
 mod files;
 mod replay;
+mod simulate;
 mod support;
