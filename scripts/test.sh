@@ -38,6 +38,9 @@ source ".stack/$NAME/env"
 step "the SMTP sink"
 "$VIGIE_STACK_PYTHON" scripts/test_smtp_sink.py
 
+step "the imitation of the demo API"
+"$VIGIE_STACK_PYTHON" scripts/test_demo_api.py
+
 step "the demo's figures"
 "$VIGIE_STACK_PYTHON" scripts/test_demo.py
 

@@ -30,6 +30,7 @@ use json_rows::JsonRows;
 use parquet_rows::ParquetRows;
 use tail::Tail;
 
+pub use columns::write_event;
 pub use error::{InputError, Place};
 pub use moment::TimeWriter;
 pub use span::{Span, Window, passes};

@@ -14,6 +14,8 @@ pub mod kafka;
 
 pub mod input;
 
+pub mod https;
+
 pub mod progress;
 
 pub mod tls;

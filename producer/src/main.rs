@@ -3,6 +3,7 @@
 mod ledger;
 mod moment;
 mod pace;
+mod poll;
 mod progress;
 mod reader;
 mod replay;
@@ -35,6 +36,9 @@ enum Verb {
     /// Send every row of a file as a payment, in the file's order
     #[command(after_help = replay::EXAMPLE)]
     Replay(replay::ReplayArgs),
+    /// Ask an HTTP API for payments again and again, and send what is new
+    #[command(after_help = poll::EXAMPLE)]
+    Poll(poll::PollArgs),
     /// Send payments of invented customers, with labelled fraud among them
     #[command(after_help = simulate::EXAMPLE)]
     Simulate(simulate::SimulateArgs),
@@ -43,6 +47,7 @@ enum Verb {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Replay(arguments) => replay::run(arguments),
+        Verb::Poll(arguments) => poll::run(arguments),
         Verb::Simulate(arguments) => simulate::run(arguments),
     };
     match outcome {

@@ -76,6 +76,25 @@ impl Columns {
     }
 }
 
+/// Writes an event of cells by name as a JSON object, as a row of a file would be written. What the
+/// schema does not declare is left out.
+pub fn write_event<'a>(
+    schema: &Schema,
+    cells: impl IntoIterator<Item = (&'a str, &'a str)>,
+    out: &mut Vec<u8>,
+) {
+    let mut first = true;
+    for (name, cell) in cells {
+        if let Some(field) = declared(schema, name) {
+            let column = JsonColumn::new(name, Some(field));
+            column.begin(out, first);
+            column.value(out, cell);
+            first = false;
+        }
+    }
+    out.extend_from_slice(if first { b"{}" } else { b"}" });
+}
+
 /// The field that is read from a column of that name.
 pub(super) fn declared<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
     schema.fields.iter().find(|field| field.key == name)

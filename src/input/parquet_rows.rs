@@ -92,7 +92,10 @@ impl ParquetRows {
             Ok(None) => return Ok(false),
             Ok(Some(Ok(row))) => row,
             Ok(Some(Err(error))) => {
-                return Err(Problem::Row(self.place(), format!("damaged: {error}")));
+                return Err(Problem::Row(
+                    self.place(),
+                    format!("cannot be read: {error}"),
+                ));
             }
             Err(problem) => return Err(Problem::Row(self.place(), problem.into())),
         };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{PAYMENTS, Place, Sent, says, terminated, until};
+use crate::support::{PAYMENTS, Place, Running, Sent, says, until};
 
 /// A payment as a line of JSON.
 fn line(id: &str, time: &str) -> String {
@@ -136,7 +136,7 @@ fn a_growing_file_is_followed_until_a_signal() {
     let whole = |id: &str| line(id, "2026-01-01 00:00:00");
     let file = place.file("a.jsonl", whole("a"));
     let more = ["--follow", &place.ledger()];
-    let child = place.command(&file, &more).spawn().unwrap();
+    let child = Running::start(place.command(&file, &more));
     until("the first line was not sent", || place.stored() == 1);
     let mut log = OpenOptions::new().append(true).open(&file).unwrap();
     let half = whole("b");
@@ -149,7 +149,7 @@ fn a_growing_file_is_followed_until_a_signal() {
     log.set_len(0).unwrap();
     std::fs::rename(beside, &file).unwrap();
     until("the new file was not read", || place.stored() == 3);
-    assert_eq!(terminated(child), Some(0));
+    assert_eq!(child.terminated(), Some(0));
     assert_eq!(ids(&place.content()), ["a", "b", "c"]);
     assert_eq!(place.ledger_lines().len(), 3);
     let packed = place.command(Path::new(PAYMENTS), &["--follow"]).output();

@@ -7,6 +7,7 @@
 )]
 
 mod files;
+mod poll;
 mod replay;
 mod simulate;
 mod support;

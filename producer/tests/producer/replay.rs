@@ -8,7 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 
-use crate::support::{PAYMENTS, Place, brokers, millis_now, says, terminated, until};
+use crate::support::{PAYMENTS, Place, Running, brokers, millis_now, says, until};
 
 #[test]
 fn the_ledger_is_what_the_topic_holds_and_holds_no_card_number() {
@@ -101,9 +101,9 @@ fn a_repeat_has_ids_of_its_own_on_later_days_and_ends_now() {
 fn a_signal_ends_it_with_the_ledger_of_what_was_sent() {
     let place = Place::new("signal");
     let more = ["--rate", "300", &place.ledger()];
-    let child = place.command(Path::new(PAYMENTS), &more).spawn().unwrap();
+    let child = Running::start(place.command(Path::new(PAYMENTS), &more));
     until("nothing was sent", || place.stored() > 0);
-    assert_eq!(terminated(child), Some(0));
+    assert_eq!(child.terminated(), Some(0));
     let lines = place.ledger_lines();
     assert!(!lines.is_empty() && lines.len() < 3000);
     assert_eq!(lines.len() as i64, place.stored());

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::support::{Place, millis_now, producer, says, terminated, until};
+use crate::support::{Place, Running, millis_now, producer, says, until};
 
 const ARGUMENTS: [&str; 8] = [
     "simulate",
@@ -29,9 +29,9 @@ fn a_past_is_marked_and_the_present_goes_on_at_the_rate_until_a_signal() {
     command.args(ARGUMENTS);
     command.args(["--topic", &place.topic, "--rate", "200"]);
     let began = millis_now();
-    let child = command.spawn().unwrap();
+    let child = Running::start(command);
     until("the past alone was sent", || place.stored() > 1_600);
-    assert_eq!(terminated(child), Some(0));
+    assert_eq!(child.terminated(), Some(0));
     let content = place.content();
     let (mut past, mut live) = (0, 0);
     for sent in &content {

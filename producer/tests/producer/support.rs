@@ -77,6 +77,11 @@ impl Place {
         ranges.map_or(0, |ranges| ranges.iter().map(|range| range.latest).sum())
     }
 
+    /// Whether the topic is there.
+    pub fn made(&self) -> bool {
+        offsets(&kafka(), &self.topic, 8, WAIT).is_ok()
+    }
+
     /// Everything in the topic, per partition in its order.
     pub fn content(&self) -> Vec<Sent> {
         let consumer: BaseConsumer = ClientConfig::new()
@@ -154,13 +159,29 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Asks a process to end, and its exit code.
-pub fn terminated(mut child: Child) -> Option<i32> {
-    let killed = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status();
-    assert!(killed.unwrap().success());
-    child.wait().unwrap().code()
+/// A process that does not outlive its test.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    /// Asks it to end, and its exit code.
+    pub fn terminated(mut self) -> Option<i32> {
+        let killed = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status();
+        assert!(killed.unwrap().success());
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 pub fn millis_now() -> i64 {
