@@ -28,7 +28,7 @@ COMMENT ON COLUMN outbox.payload IS 'what a program reads; only where the channe
 COMMENT ON COLUMN outbox.suppressed_at IS 'nobody was to be told: the channel was off, or has been turned off since';
 
 -- Canaries are looked for twice a second: those that have just come, and the newest that came through.
-CREATE INDEX fraud_alerts_canary ON fraud_alerts (event_time) WHERE origin = 2;
+CREATE INDEX fraud_alerts_canary ON fraud_alerts (id) WHERE origin = 2;
 CREATE INDEX fraud_alerts_canary_new ON fraud_alerts (id) WHERE origin = 2 AND outbox_id IS NULL;
 
 GRANT SELECT, INSERT ON notices, attachments TO vigie_writer;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::{Timestamp, ToSpan};
 use tokio_postgres::Client;
 use vigie::desk::notifier::outbox::{Channels, Notice, NoticeKind, enqueue};
 
 use crate::support::database::{count, migrated, writer};
+use crate::support::event::{Event, account};
 use crate::support::eventually_within;
 use crate::support::notifier::{Running, wait_until};
 use crate::support::sink::{Sink, header};
@@ -26,12 +28,15 @@ async fn until_age(vigie: &Vigie, fits: impl Fn(f64) -> bool) -> f64 {
     age(&page.await).unwrap()
 }
 
+/// How many canaries have come through.
+const CANARIES: &str =
+    "SELECT count(*) FROM fraud_alerts AS a JOIN outbox AS o ON o.id = a.outbox_id
+                        WHERE a.origin = 2 AND o.channel = 'canary' AND o.sent_at IS NOT NULL";
+
 /// Waits until that many canaries have come through.
 async fn came_through(client: &Client, canaries: i64) {
-    let query = "SELECT count(*) FROM fraud_alerts AS a JOIN outbox AS o ON o.id = a.outbox_id
-                 WHERE a.origin = 2 AND o.channel = 'canary' AND o.sent_at IS NOT NULL";
     eventually_within(LONG, &format!("{canaries} canaries"), || async {
-        (count(client, query).await >= canaries).then_some(())
+        (count(client, CANARIES).await >= canaries).then_some(())
     })
     .await;
 }
@@ -78,6 +83,29 @@ async fn a_canary_goes_from_kafka_through_model_and_database_to_its_own_mailbox(
         assert_eq!(header(&mail, "Delivered-To"), "canary@example.org");
         assert!(header(&mail, "Subject").contains("canary-"), "{mail}");
     }
+}
+
+#[tokio::test]
+async fn a_canary_does_not_put_payments_of_the_past_under_the_horizon() {
+    let place = Place::new("canary-past", 1).await;
+    let _vigie = place.run(&[("VIGIE_CANARY__EVERY", "200ms")]);
+    let client = place.look().await;
+    // One is there before any payment is.
+    came_through(&client, 1).await;
+    let begin: Timestamp = "2020-06-21T12:00:00Z".parse().unwrap();
+    for day in 0..3 {
+        let time = begin + (24 * day).hours();
+        let event = Event::new(&format!("of-day-{day}"), &account(1), time);
+        place.send(&[Record::payment(0, &event)]).await;
+        let stored =
+            format!("EXISTS (SELECT FROM payments_scored WHERE trans_num = 'of-day-{day}')");
+        wait_until(&client, "it is stored", &stored).await;
+        let seen = count(&client, CANARIES).await;
+        came_through(&client, seen + 2).await;
+    }
+    let moved = "SELECT count(*) FROM stream_offsets
+                 WHERE watermark <> (SELECT max(event_time) FROM payments_scored WHERE origin = 0)";
+    assert_eq!(count(&client, moved).await, 0);
 }
 
 #[tokio::test]

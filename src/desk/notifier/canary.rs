@@ -1,5 +1,9 @@
 //! The canary: a synthetic fraud that goes the whole way, from Kafka through the model and the
 //! database to the outbox, so that a way that is broken is noticed by us first.
+//!
+//! Its id says when it was sent. Its event time is not that: payments of the past may be on
+//! their way, and one payment dated now would put them all under the horizon of their partition.
+//! It is dated no later than what its partition has seen.
 
 mod event;
 
@@ -13,6 +17,7 @@ pub use event::CanaryEvent;
 use super::outbox::{self, Channels, Notice, NoticeKind};
 use super::session::{Interrupted, in_time};
 use crate::config::{Config, ConfigError};
+use crate::database::Moment;
 use crate::desk::text::{escape, plain};
 use crate::engine::batch::Micros;
 use crate::kafka::KafkaError;
@@ -30,6 +35,8 @@ pub struct Canary<'a> {
     producer: Option<Producer<()>>,
     /// When the next one is sent.
     next: Instant,
+    /// Where canaries go, once the brokers have said so.
+    partition: Option<i32>,
     /// Since when this process notifies, by the database's clock.
     since: Option<Micros>,
     /// What last stood in the way, so that it is said once.
@@ -44,6 +51,9 @@ struct Seen {
     newest: Option<Micros>,
     /// The newest of those that belong to no message yet.
     fresh: Option<String>,
+    /// The largest event time that its partition has seen; before the partition is known, that
+    /// every partition has.
+    watermark: Option<Micros>,
 }
 
 impl<'a> Canary<'a> {
@@ -56,6 +66,7 @@ impl<'a> Canary<'a> {
             config,
             event,
             producer: None,
+            partition: None,
             next: Instant::now(),
             since: None,
             said: None,
@@ -87,7 +98,7 @@ impl<'a> Canary<'a> {
         let since = *self.since.get_or_insert(seen.now);
         let age = seen.now - seen.newest.unwrap_or(since);
         metrics::canary_age(Some(Duration::from_micros(age.max(0).cast_unsigned())));
-        let trouble = match self.send_when_due(seen.now) {
+        let trouble = match self.send_when_due(&seen) {
             Ok(trouble) => trouble,
             Err(error) => Some(error.to_string()),
         };
@@ -100,16 +111,18 @@ impl<'a> Canary<'a> {
 
     async fn look(&self, client: &Client) -> Result<Seen, Interrupted> {
         let stream = self.config.stream.id;
-        let row = in_time(self.config, look(client, stream)).await?;
+        let row = in_time(self.config, look(client, stream, self.partition)).await?;
+        let watermark: Option<Moment> = row.try_get("watermark")?;
         Ok(Seen {
             now: row.try_get("now")?,
             newest: row.try_get("newest")?,
             fresh: row.try_get("fresh")?,
+            watermark: watermark.map(|moment| moment.0),
         })
     }
 
     /// Hands one over when it is time; what Kafka last complained of.
-    fn send_when_due(&mut self, now: Micros) -> Result<Option<String>, KafkaError> {
+    fn send_when_due(&mut self, seen: &Seen) -> Result<Option<String>, KafkaError> {
         let producer = match &mut self.producer {
             Some(producer) => producer,
             none => none.insert(Producer::new(
@@ -121,7 +134,8 @@ impl<'a> Canary<'a> {
         };
         if self.next <= Instant::now() {
             self.next = Instant::now() + self.config.canary.every;
-            let (key, payload) = (self.event.account(), self.event.at(now));
+            let time = self.event.dated(seen.now, seen.watermark);
+            let (key, payload) = (self.event.account(), self.event.at(seen.now, time));
             let handed = producer.hand_over(key.as_bytes(), payload.as_bytes(), Box::new(()))?;
             if matches!(handed, Handed::Full(_)) {
                 return Ok(Some("too many canaries wait already".into()));
@@ -130,25 +144,33 @@ impl<'a> Canary<'a> {
         producer.poll(Duration::ZERO);
         let mut acknowledged = Vec::new();
         producer.acknowledged(&mut acknowledged)?;
-        if !acknowledged.is_empty() {
+        if let Some(last) = acknowledged.last() {
+            self.partition = Some(last.partition);
             self.said = None;
         }
         Ok(producer.trouble())
     }
 }
 
-async fn look(client: &Client, stream: i16) -> Result<Row, tokio_postgres::Error> {
+async fn look(
+    client: &Client,
+    stream: i16,
+    partition: Option<i32>,
+) -> Result<Row, tokio_postgres::Error> {
     client
         .query_one(
             "SELECT (extract(epoch FROM now()) * 1000000)::bigint AS now,
                     (SELECT substring(a.trans_num FROM '^canary-([0-9]{1,18})us$')::bigint
                      FROM fraud_alerts AS a JOIN outbox AS o ON o.id = a.outbox_id
-                     WHERE a.origin = 2 AND a.stream = $1 AND a.event_time <= now() AND o.sent_at IS NOT NULL
+                     WHERE a.origin = 2 AND a.stream = $1 AND o.sent_at IS NOT NULL
                        AND a.trans_num ~ '^canary-[0-9]{1,18}us$'
-                     ORDER BY a.event_time DESC LIMIT 1) AS newest,
+                     ORDER BY a.id DESC LIMIT 1) AS newest,
                     (SELECT trans_num FROM fraud_alerts WHERE origin = 2 AND outbox_id IS NULL
-                     ORDER BY id DESC LIMIT 1) AS fresh",
-            &[&stream],
+                     ORDER BY id DESC LIMIT 1) AS fresh,
+                    (SELECT CASE WHEN count(*) = count(watermark) THEN min(watermark) END
+                     FROM stream_offsets
+                     WHERE stream = $1 AND ($2::integer IS NULL OR partition = $2)) AS watermark",
+            &[&stream, &partition],
         )
         .await
 }

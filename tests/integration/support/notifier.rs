@@ -11,7 +11,8 @@ use vigie::desk::notifier;
 use vigie::health::Health;
 
 use super::database::count;
-use super::eventually;
+use super::eventually_within;
+use super::vigie::LONG;
 
 /// A notifier of its own; it ends when this is dropped or stopped.
 pub struct Running {
@@ -45,7 +46,7 @@ impl Running {
 /// Waits until this holds in the database.
 pub async fn wait_until(client: &Client, what: &str, condition: &str) {
     let query = format!("SELECT count(*) WHERE {condition}");
-    eventually(what, async || {
+    eventually_within(LONG, what, async || {
         (count(client, &query).await == 1).then_some(())
     })
     .await;

@@ -13,8 +13,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::eventually;
+use super::eventually_within;
 use super::sink::stack;
+use super::vigie::LONG;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -138,7 +139,7 @@ impl Receiver {
 
     /// Waits for that many requests.
     pub async fn wait_for(&self, requests: usize) -> Vec<Request> {
-        eventually(&format!("{requests} requests"), async || {
+        eventually_within(LONG, &format!("{requests} requests"), async || {
             Some(self.requests()).filter(|kept| kept.len() >= requests)
         })
         .await

@@ -1,4 +1,4 @@
-//! What a canary looks like: the bundle's likeliest fraud, as a payment of our own account, now.
+//! What a canary looks like: the bundle's likeliest fraud, as a payment of our own account.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,9 @@ use crate::engine::decode::{Decoder, Rules, decode};
 use crate::engine::token::TokenKey;
 use crate::engine::{golden, mask};
 
+/// A day, in case a format says no more of an event time.
+const DAY: Micros = 86_400_000_000;
+
 /// A canary without its id and its time.
 #[derive(Debug, Clone)]
 pub struct CanaryEvent {
@@ -23,6 +26,8 @@ pub struct CanaryEvent {
     time_key: String,
     format: TimeFormat,
     zone: TimeZone,
+    /// The earliest event time that is surely accepted.
+    first: Micros,
 }
 
 impl CanaryEvent {
@@ -44,12 +49,18 @@ impl CanaryEvent {
         let golden = golden::riskiest(&bundle).map_err(|error| unusable(error.to_string()))?;
         let golden: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(golden.get()).map_err(|error| unusable(error.to_string()))?;
-        let event = Self::made(&bundle, account, &golden);
-        event.refuse_unless_it_decodes(config, &bundle)?;
+        let rules = Rules::new(&config.events, config.stream.key_check)?;
+        let event = Self::made(&bundle, account, rules.first_day + DAY, &golden);
+        event.refuse_unless_it_decodes(config, &bundle, rules)?;
         Ok(Some(event))
     }
 
-    fn made(bundle: &Bundle, account: &str, golden: &BTreeMap<String, Box<RawValue>>) -> Self {
+    fn made(
+        bundle: &Bundle,
+        account: &str,
+        first: Micros,
+        golden: &BTreeMap<String, Box<RawValue>>,
+    ) -> Self {
         let schema = &bundle.schema;
         let (roles, time) = (schema.roles, schema.field(schema.roles.time));
         let (format, zone) = match &time.kind {
@@ -81,6 +92,7 @@ impl CanaryEvent {
             time_key: quoted(&time.key),
             format,
             zone,
+            first,
         }
     }
 
@@ -89,11 +101,18 @@ impl CanaryEvent {
         &self.account
     }
 
-    /// The canary that is sent now, as JSON.
-    pub fn at(&self, now: Micros) -> String {
+    /// What a canary is dated that is sent now to a partition with this watermark: it moves none.
+    pub fn dated(&self, now: Micros, watermark: Option<Micros>) -> Micros {
+        watermark
+            .unwrap_or(self.first)
+            .clamp(self.first, now.max(self.first))
+    }
+
+    /// The canary that is sent now and dated `time`, as JSON.
+    pub fn at(&self, now: Micros, time: Micros) -> String {
         let own = [
             (&self.id_key, quoted(&id(now))),
-            (&self.time_key, self.moment(now)),
+            (&self.time_key, self.moment(time)),
         ];
         let others = self
             .fields
@@ -105,8 +124,8 @@ impl CanaryEvent {
     }
 
     /// As the field's format and zone have it.
-    fn moment(&self, now: Micros) -> String {
-        let time = Timestamp::from_microsecond(now).unwrap_or_default();
+    fn moment(&self, time: Micros) -> String {
+        let time = Timestamp::from_microsecond(time).unwrap_or_default();
         match &self.format {
             TimeFormat::UnixSeconds => time.as_second().to_string(),
             TimeFormat::UnixMilliseconds => time.as_millisecond().to_string(),
@@ -123,13 +142,13 @@ impl CanaryEvent {
         &self,
         config: &Config,
         bundle: &Bundle,
+        rules: Rules,
     ) -> Result<(), ConfigError> {
         let key = TokenKey::new(config.tokens.key.reveal());
         let key = key.map_err(|error| wrong("tokens.key", error.to_string()))?;
-        let rules = Rules::new(&config.events, config.stream.key_check)?;
         let decoder = Decoder::new(bundle.schema.clone(), key, rules);
         let now = Timestamp::now().as_microsecond();
-        let (payload, mut records) = (self.at(now), Records::default());
+        let (payload, mut records) = (self.at(now, self.first), Records::default());
         let account = self.account.as_bytes();
         records.push((0, 0), now, Some(account), Some(payload.as_bytes()));
         let (_, dead) = decode(&decoder, &records);
@@ -212,13 +231,13 @@ mod tests {
         bundle.schema.fields[index].kind = Kind::Time { format, zone };
         let golden = golden::riskiest(&bundle).unwrap();
         let golden = serde_json::from_str(golden.get()).unwrap();
-        CanaryEvent::made(&bundle, "vigie-canary", &golden)
+        CanaryEvent::made(&bundle, "vigie-canary", 0, &golden)
     }
 
     #[test]
     fn a_canary_is_a_likely_fraud_of_its_own_account_without_a_label() {
         let event = CanaryEvent::of(&config()).unwrap().unwrap();
-        let text = event.at(NOW);
+        let text = event.at(NOW, NOW);
         let event: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
         assert_eq!(event["cc_num"], "vigie-canary");
         assert_eq!(event["trans_num"], "canary-1763743319123456us");
@@ -244,10 +263,20 @@ mod tests {
             ("unix_milliseconds", "1763743319123"),
             ("%d.%m.%Y %H:%M:%S.%f", "\"21.11.2025 22:26:59.123456\""),
         ] {
-            let text = card_with(format).at(NOW);
+            let text = card_with(format).at(NOW, NOW);
             let expected = format!("\"trans_date_trans_time\":{written}");
             assert!(text.contains(&expected), "{expected} is not in {text}");
         }
+    }
+
+    #[test]
+    fn it_is_dated_no_later_than_what_its_partition_has_seen() {
+        let event = CanaryEvent::of(&config()).unwrap().unwrap();
+        let first_day: Timestamp = "2015-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(event.dated(NOW, None), first_day.as_microsecond() + DAY);
+        assert_eq!(event.dated(NOW, Some(NOW - 7)), NOW - 7);
+        assert_eq!(event.dated(NOW, Some(NOW + 7)), NOW);
+        assert!(event.dated(NOW, Some(0)) > first_day.as_microsecond());
     }
 
     #[test]
@@ -259,7 +288,7 @@ mod tests {
               \"amt\":\"57.70\"}}"
         );
         let golden = serde_json::from_str(&golden).unwrap();
-        let text = CanaryEvent::made(&bundle, "vigie-canary", &golden).at(NOW);
+        let text = CanaryEvent::made(&bundle, "vigie-canary", 0, &golden).at(NOW, NOW);
         assert!(!text.contains(number), "{text}");
         assert!(
             text.contains("shop ****") && text.contains("\"amt\":\"57.70\""),
