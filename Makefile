@@ -8,7 +8,7 @@ CARGO_DENY := .stack/cache/tools/bin/cargo-deny
 
 BUNDLE ?= card
 
-.PHONY: help setup demo test check bench bench-check deny train train-check dashboards-check stack-up stack-down stack-status stack-wipe
+.PHONY: help setup demo test check bench bench-check deny train train-check dashboards dashboards-check pictures panels-bench stack-up stack-down stack-status stack-wipe
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,10 +64,20 @@ train-check: ## Format, types and tests of the training project and of the commi
 	  "$$python" -m ruff format --check . && "$$python" -m ruff check . && \
 	  "$$python" -m mypy && "$$python" -m pytest -q
 
+dashboards: ## Write grafana/dashboards anew from the code that builds them
+	@python="$$(grafana/venv.sh)" && cd grafana && "$$python" -m vigie_dashboards write
+
 dashboards-check: ## Format, types and tests of alert rules and dashboards (needs a running stack: source its env first)
 	@python="$$(grafana/venv.sh)" && cd grafana && \
 	  "$$python" -m ruff format --check . && "$$python" -m ruff check . && \
 	  "$$python" -m mypy && "$$python" -m pytest -q
+
+pictures: setup ## Draw the dashboards of a real run into docs/pictures (some minutes)
+	@scripts/pictures.sh
+
+# BENCH_PAYMENTS=1000000 makes it shorter.
+panels-bench: setup ## Time the dashboards' SQL over ten million payments of 90 days (half an hour, 8 GB of disk)
+	@scripts/panels_bench.sh
 
 stack-up: ## Start the development stack (STACK=dev names it)
 	@scripts/stack.sh up --name $(STACK)

@@ -38,6 +38,5 @@ def expectations() -> list[tuple[str, set[str]]]:
         for check in test["alert_rule_test"]
     ]
     return [
-        (check["alertname"], {alert["exp_labels"]["severity"] for alert in check["exp_alerts"]})
-        for check in checks
+        (check["alertname"], {alert["exp_labels"]["severity"] for alert in check["exp_alerts"]}) for check in checks
     ]

@@ -132,9 +132,7 @@ def test_amtool_accepts_the_configuration() -> None:
     assert done.returncode == 0 and "2 receivers" in done.stdout, done.stdout + done.stderr
 
 
-def test_what_is_critical_is_mailed_and_paged_and_its_warning_is_not_said_again(
-    tmp_path: Path, recipient: str
-) -> None:
+def test_what_is_critical_is_mailed_and_paged_and_its_warning_is_not_said_again(tmp_path: Path, recipient: str) -> None:
     pager = Pager()
     with (
         pager.listening() as webhook,
@@ -145,9 +143,7 @@ def test_what_is_critical_is_mailed_and_paged_and_its_warning_is_not_said_again(
         tell(address, late | {"severity": "critical"}, late | {"severity": "warning"})
         tell(address, old)
         wait_for("two mails and a call", lambda: len(mails_to(recipient)) >= 2 and len(pager.calls) >= 1)
-        subjects = sorted(
-            line for mail in mails_to(recipient) for line in mail.splitlines() if "Subject:" in line
-        )
+        subjects = sorted(line for mail in mails_to(recipient) for line in mail.splitlines() if "Subject:" in line)
         assert subjects == ["Subject: [critical] VigiePaymentsLate", "Subject: [warning] VigieFiguresStale"]
         assert all("what to do: docs/runbooks/X.md" in mail for mail in mails_to(recipient))
         [(authorization, call)] = pager.calls

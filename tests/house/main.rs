@@ -1,10 +1,11 @@
 //! The rules of the house, read from the committed text: who may name whom, which settings the
-//! pages may speak of, and where no card number may stand.
+//! pages may speak of, which metrics rules and dashboards, and where no card number may stand.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cards;
 mod imports;
+mod metrics;
 mod names;
 mod pages;
 
