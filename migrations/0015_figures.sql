@@ -206,13 +206,18 @@ CREATE FUNCTION figures_count(of_stream smallint, of_day date, lower timestamptz
 LANGUAGE plpgsql SET search_path FROM CURRENT
 AS $$
 DECLARE
-    span  record;
-    found bigint;
+    span    record;
+    offsets record;
+    found   bigint;
 BEGIN
-    SELECT min(p.partition) AS first, max(p.partition) AS last, min(p.next_offset) AS lowest,
-           max(p.to_offset) AS highest
+    SELECT max(p.partition) AS last, min(p.next_offset) AS lowest, max(p.to_offset) AS highest
     INTO span
     FROM figures_positions AS p WHERE p.stream = of_stream AND p.to_scored > p.scored;
+    -- By the partition's number, null where nothing is to be counted: a table of them would mislead the planner.
+    SELECT array_agg(p.next_offset ORDER BY n) AS first, array_agg(p.to_offset ORDER BY n) AS beyond
+    INTO offsets
+    FROM generate_series(0, span.last) AS n
+    LEFT JOIN figures_positions AS p ON p.stream = of_stream AND p.partition = n AND p.to_scored > p.scored;
     EXECUTE format($count$
         WITH fresh AS MATERIALIZED (
             SELECT date_trunc('hour', p.event_time, 'UTC') AS hour, coalesce(p.currency, '') AS currency, p.decision,
@@ -223,15 +228,14 @@ BEGIN
                    ceil(20 * log(least(greatest(extract(epoch FROM p.scored_at - p.event_time)::float8 * 1000, 1),
                                        1e15)))::smallint AS latency_bin
             FROM payments_scored AS p
-            JOIN figures_positions AS f
-              ON f.stream = p.stream AND f.partition = p.source_partition
-             AND p.source_offset >= f.next_offset AND p.source_offset < f.to_offset
             LEFT JOIN labels AS l
               ON l.event_day = DATE %1$L AND l.event_time >= %2$L AND l.event_time < %3$L AND l.source = 'payload'
              AND l.event_time = p.event_time AND l.trans_num = p.trans_num AND l.account = p.account
              AND l.stream = p.stream
             WHERE p.event_day = DATE %1$L AND p.event_time >= %2$L AND p.event_time < %3$L AND p.stream = %4$s
-              AND p.source_partition BETWEEN %5$s AND %6$s AND p.source_offset >= %7$s AND p.source_offset < %8$s
+              AND p.source_partition <= %5$s AND p.source_offset >= %6$s AND p.source_offset < %7$s
+              AND p.source_offset >= (%8$L::bigint[])[p.source_partition + 1]
+              AND p.source_offset < (%9$L::bigint[])[p.source_partition + 1]
         ), payments AS (
             SELECT * FROM fresh WHERE origin <> 2
         ), hourly AS (
@@ -279,7 +283,8 @@ BEGIN
             ON CONFLICT (hour, event_day, stream, bin) DO UPDATE SET payments = t.payments + excluded.payments
         )
         SELECT count(*) FROM fresh
-    $count$, of_day, lower, upper, of_stream, span.first, span.last, span.lowest, span.highest) INTO found;
+    $count$, of_day, lower, upper, of_stream, span.last, span.lowest, span.highest, offsets.first, offsets.beyond)
+    INTO found;
     RETURN found;
 END
 $$;

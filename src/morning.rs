@@ -22,7 +22,7 @@ use crate::desk::notifier::outbox::Channels;
 use crate::desk::report::calendar::Calendar;
 use crate::desk::report::{self, Report, sending};
 use crate::lab::reconcile::day::{self, Asked, DayAccount};
-use crate::metrics;
+use crate::{metrics, progress};
 
 /// How long a standby waits before it asks again whether it is needed.
 const STANDBY: Duration = Duration::from_secs(5);
@@ -95,36 +95,40 @@ async fn make(
     login: Login,
     (calendar, day): (&Calendar, Date),
 ) -> Result<Report> {
-    figures::bring_up_to_date(client, config.stream.id, Pace::AtOnce).await?;
+    let bar = progress::payments("counting");
+    figures::bring_up_to_date(client, config.stream.id, Pace::AtOnce(&bar)).await?;
+    bar.finish_and_clear();
     let reconciliation = reconciliation(config, login, day).await?;
     report::make(client, config, calendar, day, &reconciliation).await
 }
 
 /// The laboratory's line: what became of every record, and a sample recomputed.
 async fn reconciliation(config: &Config, login: Login, day: Date) -> Result<String> {
-    let counted = match account(config, login, day, SAMPLE).await {
-        Ok(account) => return Ok(line(&account)),
+    match account(config, login, day, SAMPLE).await {
+        Ok(account) => Ok(line(&account)),
         // Without the model nothing can be recomputed; what can be counted still counts.
         Err(problem) => {
             tracing::warn!(
                 problem = format!("{problem:#}"),
-                "no decision is recomputed"
+                "no decision can be recomputed"
             );
-            account(config, login, day, 0).await?
+            let counted = account(config, login, day, 0).await?;
+            Ok(format!(
+                "{} No decision could be recomputed.",
+                line(&counted)
+            ))
         }
-    };
-    Ok(format!(
-        "{} (the model is not to be had here)",
-        line(&counted)
-    ))
+    }
 }
 
 fn line(account: &DayAccount) -> String {
-    let mut line = account.to_string();
-    if !account.holds {
-        line += ". THE ACCOUNTS DO NOT BALANCE: run `vigie reconcile --day` with the day";
+    match account.holds {
+        true => format!("Reconciled: {account}."),
+        false => format!(
+            "THE ACCOUNTS DO NOT BALANCE, see `vigie reconcile --day {}`: {account}.",
+            account.day
+        ),
     }
-    line
 }
 
 /// On a thread of its own: recomputing would hold up whoever shares this one, and the end of the

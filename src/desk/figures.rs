@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use tokio_postgres::{Client, Error};
 
 /// How long a single step may take: at most an hour of payments, or a day that is long past.
@@ -29,12 +30,12 @@ pub struct State {
 }
 
 /// How much of the server counting may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+#[derive(Debug, Clone, Copy)]
+pub enum Pace<'a> {
     /// Every step is followed by a pause as long as itself: nobody waits for the figures.
     Gentle,
-    /// Somebody waits.
-    AtOnce,
+    /// Somebody waits, and looks at this bar.
+    AtOnce(&'a ProgressBar),
 }
 
 /// Whether this session is the one that keeps the figures; it stays so as long as it lives.
@@ -57,7 +58,11 @@ pub async fn lease(client: &Client) -> Result<bool, Error> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn bring_up_to_date(client: &Client, stream: i16, pace: Pace) -> Result<Duration, Error> {
+pub async fn bring_up_to_date(
+    client: &Client,
+    stream: i16,
+    pace: Pace<'_>,
+) -> Result<Duration, Error> {
     client.batch_execute(STEP_LIMIT).await?;
     let began = Instant::now();
     // A round that was begun before goes only as far as the stream was then.
@@ -78,7 +83,7 @@ async fn is_under_way(client: &Client, stream: i16) -> Result<bool, Error> {
     row.try_get(0)
 }
 
-async fn finish_round(client: &Client, stream: i16, pace: Pace) -> Result<(), Error> {
+async fn finish_round(client: &Client, stream: i16, pace: Pace<'_>) -> Result<(), Error> {
     loop {
         let began = Instant::now();
         let row = client
@@ -87,10 +92,27 @@ async fn finish_round(client: &Client, stream: i16, pace: Pace) -> Result<(), Er
         if row.try_get(0)? {
             return Ok(());
         }
-        if pace == Pace::Gentle {
-            tokio::time::sleep(began.elapsed().min(LONGEST_BREATH)).await;
+        match pace {
+            Pace::Gentle => tokio::time::sleep(began.elapsed().min(LONGEST_BREATH)).await,
+            Pace::AtOnce(bar) => show(client, stream, bar).await?,
         }
     }
+}
+
+async fn show(client: &Client, stream: i16, bar: &ProgressBar) -> Result<(), Error> {
+    if bar.is_hidden() {
+        return Ok(());
+    }
+    let row = client
+        .query_one(
+            "SELECT counted, wanted FROM figures_rounds WHERE stream = $1",
+            &[&stream],
+        )
+        .await?;
+    let number = |column| Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0));
+    bar.set_length(number(1)?);
+    bar.set_position(number(0)?);
+    Ok(())
 }
 
 /// How the figures of the stream stand; `None` when none were ever counted.

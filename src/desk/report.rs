@@ -7,10 +7,12 @@
 
 pub mod calendar;
 pub mod counts;
+mod details;
 mod html;
 mod lists;
 mod page;
 mod reading;
+mod sections;
 pub mod sending;
 mod text;
 mod words;
@@ -68,7 +70,7 @@ pub async fn make(
         ripe_until,
     };
     let counts = reading::read(&snapshot, &wanted).await?;
-    let incidents = reading::incidents(&snapshot, &wanted).await?;
+    let incidents = details::incidents(&snapshot, &wanted).await?;
     let flagged = lists::flagged(&snapshot, stream, calendar, day).await?;
     snapshot.commit().await?;
     let page = page::compose(&page::Source {

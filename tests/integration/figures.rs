@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use indicatif::ProgressBar;
 use tokio_postgres::Client;
 use vigie::config::Config;
 use vigie::desk::figures::{self, Pace};
@@ -106,7 +107,7 @@ impl Making {
 }
 
 async fn bring_up_to_date(client: &Client) {
-    figures::bring_up_to_date(client, 1, Pace::AtOnce)
+    figures::bring_up_to_date(client, 1, Pace::AtOnce(&ProgressBar::hidden()))
         .await
         .unwrap();
 }
@@ -249,12 +250,7 @@ async fn several_that_count_at_once_count_every_payment_once() {
     for _ in 0..6 {
         making.batch(&mut client).await;
         let others = [writer(&config).await, writer(&config).await];
-        let (one, other) = tokio::join!(
-            figures::bring_up_to_date(&others[0], 1, Pace::AtOnce),
-            figures::bring_up_to_date(&others[1], 1, Pace::AtOnce),
-        );
-        one.unwrap();
-        other.unwrap();
+        tokio::join!(bring_up_to_date(&others[0]), bring_up_to_date(&others[1]));
         are_those_of_the_rows(&client).await;
     }
 }

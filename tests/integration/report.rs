@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser;
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use serde_json::Value;
@@ -44,7 +45,7 @@ async fn vigie_report(config: &Config, arguments: &[&str]) -> Result<String, Str
 }
 
 async fn made(config: &Config, client: &mut Client, day: &str) -> Report {
-    figures::bring_up_to_date(client, 1, Pace::AtOnce)
+    figures::bring_up_to_date(client, 1, Pace::AtOnce(&ProgressBar::hidden()))
         .await
         .unwrap();
     let calendar = Calendar::of(config).unwrap();
@@ -257,6 +258,27 @@ async fn the_report_says_what_changed_and_shows_rates_lists_and_a_chart() {
     assert!(
         !list.contains(&"01".repeat(16)),
         "an account is whole in\n{list}"
+    );
+}
+
+#[tokio::test]
+async fn the_report_carries_the_laboratorys_line() {
+    let (config, mut client) = stream(1, "UTC").await;
+    three_days(&mut client).await;
+    let said = vigie_report(&config, &["--day", DAY_OF_MARCH])
+        .await
+        .unwrap();
+    assert!(
+        said.contains("Reconciled: 91 consumed = 81 scored + 9 canaries + 1 dead + 0 duplicates; "),
+        "{said}"
+    );
+    // Without a model nothing is recomputed; what can be counted is.
+    let mut elsewhere = config.clone();
+    elsewhere.stream.bundle = "no/such/bundle".into();
+    let said = vigie_report(&elsewhere, &["--day", DAY_OF_MARCH]).await;
+    assert!(
+        said.unwrap()
+            .contains("Reconciled: 91 consumed = 81 scored")
     );
 }
 

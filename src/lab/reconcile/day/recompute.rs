@@ -31,6 +31,10 @@ pub(super) async fn compare(
     snapshot: &Transaction<'_>,
     mut sample: Vec<Sampled>,
 ) -> anyhow::Result<Outcome> {
+    // Where nothing is to be recomputed, no model is needed.
+    if sample.is_empty() {
+        return Ok(Outcome::default());
+    }
     let bundle = Bundle::read(&config.stream.bundle)?;
     let policy = Policy::of_bundle(&bundle.version, bundle.policy);
     let model_version = bundle.model_version();
