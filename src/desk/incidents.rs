@@ -51,27 +51,51 @@ pub struct Told {
     pub incidents: u64,
 }
 
-/// Gives new alerts their incidents, closes incidents that have become quiet, and writes a
-/// message if one is due: the message's number and figures then.
-///
-/// # Errors
-/// When the database fails; each of the three steps has happened whole or not at all.
-pub async fn gather(
-    client: &mut Client,
-    config: &Config,
-    channels: &Channels,
-) -> Result<Option<Told>, Error> {
-    let settings = &config.incidents;
-    group::close_quiet(client, settings.quiet).await?;
-    let grouped = group::assign(client, settings).await?;
-    grouped.record();
-    if !pacing::Heard::of(client, channels)
-        .await?
-        .may_hear(settings)
-    {
-        return Ok(None);
+/// Alerts in one transaction at most; what is beyond waits for the next.
+const AT_ONCE: i64 = 100_000;
+/// Any database has time for so many.
+const AT_ONCE_AT_LEAST: i64 = 1_000;
+
+/// Turns alerts into incidents and incidents into messages; the process that notifies has one.
+#[derive(Debug)]
+pub struct Gathering {
+    at_once: i64,
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        Self { at_once: AT_ONCE }
     }
-    tell::tell(client, config, channels).await
+}
+
+impl Gathering {
+    /// Gives new alerts their incidents, closes incidents that have become quiet, and writes a
+    /// message if one is due: its number and figures then.
+    ///
+    /// Where a database is too slow for so many alerts, fewer are tried the next time: the same
+    /// flood must not be too much for it for ever.
+    ///
+    /// # Errors
+    /// When the database fails; each of the three steps has happened whole or not at all.
+    pub async fn gather(
+        &mut self,
+        client: &mut Client,
+        config: &Config,
+        channels: &Channels,
+    ) -> Result<Option<Told>, Error> {
+        let (settings, at_once) = (&config.incidents, self.at_once);
+        // Given back only at the end: who gives up waiting for us leaves it so.
+        self.at_once = (at_once / 4).max(AT_ONCE_AT_LEAST);
+        group::close_quiet(client, settings.quiet).await?;
+        group::assign(client, settings, at_once).await?.record();
+        let heard = pacing::Heard::of(client, channels).await?;
+        let told = match heard.may_hear(settings) {
+            true => tell::tell(client, config, channels, at_once).await?,
+            false => None,
+        };
+        self.at_once = (at_once * 2).min(AT_ONCE);
+        Ok(told)
+    }
 }
 
 /// States how many incidents are open.

@@ -40,6 +40,7 @@ struct Notifier<'a> {
     config: &'a Config,
     channels: Channels,
     canary: Option<Canary<'a>>,
+    gathering: incidents::Gathering,
     part: Part,
     shutdown: watch::Receiver<bool>,
     /// Whether this process is the one that notifies; the senders wait for it.
@@ -70,6 +71,7 @@ pub async fn run(
         config,
         channels,
         canary,
+        gathering: incidents::Gathering::default(),
         part: health.join("notifier", patience, "connecting to the database"),
         shutdown,
         notifies,
@@ -153,8 +155,8 @@ impl Notifier<'_> {
     }
 
     /// New alerts get their incidents, and what is due becomes a notice.
-    async fn gather(&self, client: &mut Client) -> Result<(), Interrupted> {
-        let gathering = incidents::gather(client, self.config, &self.channels);
+    async fn gather(&mut self, client: &mut Client) -> Result<(), Interrupted> {
+        let gathering = self.gathering.gather(client, self.config, &self.channels);
         if let Some(told) = in_time(self.config, gathering).await? {
             let incidents::Told {
                 notice,

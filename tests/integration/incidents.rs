@@ -9,8 +9,9 @@ use clap::Parser;
 use serde_json::Value;
 use tokio_postgres::Client;
 use vigie::config::{Config, GroupBy};
+use vigie::database::{self, Login};
 use vigie::desk::alerts::{self, Alerts};
-use vigie::desk::incidents::{self, Told};
+use vigie::desk::incidents::{Gathering, Told};
 use vigie::desk::notifier::outbox::Channels;
 
 use crate::support::database::{count, migrated, owner, writer};
@@ -23,6 +24,7 @@ struct Desk {
     config: Config,
     client: Client,
     owner: Client,
+    gathering: Gathering,
     alerts: i64,
 }
 
@@ -58,6 +60,7 @@ impl Desk {
             config,
             client,
             owner,
+            gathering: Gathering::default(),
             alerts: 0,
         }
     }
@@ -87,9 +90,10 @@ impl Desk {
 
     async fn gather(&mut self) -> Option<Told> {
         let channels = Channels::of(&self.config).unwrap();
-        incidents::gather(&mut self.client, &self.config, &channels)
-            .await
-            .unwrap()
+        let gathered = self
+            .gathering
+            .gather(&mut self.client, &self.config, &channels);
+        gathered.await.unwrap()
     }
 
     /// How many alerts the message tells of that is written now; 0 without one.
@@ -243,6 +247,43 @@ async fn a_restart_while_alerts_gather_loses_and_doubles_nothing() {
     let told = "SELECT count(*) FROM notice_incidents WHERE alerts = 3 AND notice_id = 1";
     assert_eq!(count(&client, told).await, 2);
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_that_is_too_much_for_the_database_at_once_is_taken_in_smaller_parts() {
+    let mut desk = Desk::new().await;
+    desk.config.incidents.cooldown = Duration::ZERO;
+    desk.owner
+        .batch_execute(
+            "CREATE FUNCTION too_slow() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN
+                  IF (SELECT count(*) FROM changed) > 2000 THEN
+                      RAISE EXCEPTION ''canceling statement'' USING ERRCODE = ''query_canceled'';
+                  END IF;
+                  RETURN NULL;
+              END';
+             CREATE TRIGGER too_slow AFTER UPDATE ON fraud_alerts REFERENCING NEW TABLE AS changed
+             FOR EACH STATEMENT EXECUTE FUNCTION too_slow();
+             INSERT INTO fraud_alerts (stream, source_partition, source_offset, event_day, event_time, trans_num,
+                                       account, amount, decision)
+             SELECT 1, 0, n, '2026-03-01', '2026-03-01 12:00:00Z', 't-' || n, '', 100, 2
+             FROM generate_series(1, 5000) AS n",
+        )
+        .await
+        .unwrap();
+    let channels = Channels::of(&desk.config).unwrap();
+    let mut told = 0;
+    for _ in 0..20 {
+        let gathered = desk
+            .gathering
+            .gather(&mut desk.client, &desk.config, &channels);
+        if let Ok(Some(message)) = gathered.await {
+            told += message.alerts;
+        }
+    }
+    assert_eq!(told, 5_000);
+    let counted = "SELECT alerts FROM incidents WHERE untold = 0";
+    assert_eq!(desk.count(counted).await, 5_000);
 }
 
 #[tokio::test]
@@ -718,8 +759,10 @@ async fn a_message_names_model_policy_thresholds_window_and_what_is_usual() {
     // The query that the message gives finds its alerts, as the role that it names.
     let (_, query) = text.split_once("-c \"").unwrap();
     let (query, _) = query.split_once("\"\n").unwrap();
-    let found = desk
-        .client
+    let person = database::connect(&desk.config, Login::Desk, "vigie test")
+        .await
+        .unwrap();
+    let found = person
         .query(&query.replace("\\\"", "\""), &[])
         .await
         .unwrap();

@@ -10,8 +10,6 @@ use crate::config::{GroupBy, IncidentsConfig};
 use crate::engine::batch::Decision;
 use crate::metrics::{self, IncidentKind, Severity};
 
-/// Alerts that are looked at in one transaction; more follow in the next.
-const AT_ONCE: i64 = 100_000;
 /// Characters of a merchant that count: an index entry has a bound.
 const KEY_CHARS: u32 = 256;
 
@@ -59,13 +57,14 @@ pub(super) fn name(group_by: GroupBy) -> &'static str {
     }
 }
 
-/// Every new alert gets its incident, which counts it, in one transaction.
+/// The first `at_once` new alerts get their incidents, which count them, in one transaction.
 ///
 /// # Errors
 /// When the database fails; then no alert has got one.
 pub(super) async fn assign(
     client: &mut Client,
     settings: &IncidentsConfig,
+    at_once: i64,
 ) -> Result<Grouped, Error> {
     // Lanes go on storing alerts: every statement sees the same ones.
     let transaction = client
@@ -76,7 +75,7 @@ pub(super) async fn assign(
     let new = format!(
         "SELECT a.id, a.stream, {} AS key, a.created_at, a.decision, a.score, a.amount, a.currency
          FROM fraud_alerts AS a
-         WHERE a.outbox_id IS NULL AND a.incident_id IS NULL AND a.origin = 0 ORDER BY a.id LIMIT {AT_ONCE}",
+         WHERE a.outbox_id IS NULL AND a.incident_id IS NULL AND a.origin = 0 ORDER BY a.id LIMIT {at_once}",
         key(settings.group_by)
     );
     let keys = format!("SELECT id, stream, key FROM ({new}) AS new");

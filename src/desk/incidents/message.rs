@@ -1,11 +1,12 @@
-//! The words of a message about fraud: as text, as HTML, and as JSON for programs.
+//! The words of a message about fraud.
+
+mod pages;
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::desk::text::{Money, counted, decimal, escape, major, moment, number, plain};
+use crate::desk::text::{Money, counted, major, moment, number, plain};
 use crate::engine::batch::Micros;
 
 /// What one message is about: counts and sums of all its alerts, and the riskiest few.
@@ -187,7 +188,7 @@ impl Digest {
     fn commands(&self, place: &Place) -> [(&'static str, String); 3] {
         let incident = self.riskiest.first().map_or(0, |alert| alert.incident);
         [
-            ("All of these alerts:", look_further(self.at, place)),
+            ("All of these alerts:", pages::look_further(self.at, place)),
             (
                 "The incident of the first, and all that are open:",
                 format!("vigie alerts show {incident}; vigie alerts list"),
@@ -198,113 +199,16 @@ impl Digest {
             ),
         ]
     }
-
-    fn payload(&self) -> Value {
-        let (models, policies) = self.versions();
-        let money = |money: &Money| {
-            let currency = money.currency.as_deref().map(plain);
-            json!({ "amount": decimal(money), "currency": currency })
-        };
-        let payments = self.riskiest.iter().map(|alert| {
-            json!({
-                "incident": alert.incident, "payment": plain(&alert.payment), "account": alert.account,
-                "merchant": alert.merchant.as_deref().map(plain), "at_risk": money(&alert.amount),
-                "score": alert.score, "decision": alert.decision(), "reasons": alert.reasons,
-                "time": moment(alert.time),
-            })
-        });
-        json!({
-            "kind": "incident",
-            "severity": if self.critical > 0 { "critical" } else { "warning" },
-            "incidents": self.incidents, "critical": self.critical,
-            "alerts": self.alerts(), "blocked": self.block, "review": self.review,
-            "at_risk": self.totals.iter().map(money).collect::<Vec<_>>(),
-            "from": moment(self.window.0), "to": moment(self.window.1),
-            "last_hour": self.observed.last_hour, "usual_per_hour": self.observed.usual,
-            "models": models, "policies": policies,
-            "review_from": self.thresholds.map(|t| t.0), "block_from": self.thresholds.map(|t| t.1),
-            "riskiest": payments.collect::<Vec<_>>(), "more": self.more(),
-        })
-    }
 }
 
 /// Writes the message.
 pub fn render(digest: &Digest, place: &Place) -> Letter {
     Letter {
         subject: digest.subject(),
-        text: text(digest, place),
-        html: html(digest, place),
-        payload: digest.payload(),
+        text: pages::text(digest, place),
+        html: pages::html(digest, place),
+        payload: pages::payload(digest),
     }
-}
-
-fn text(digest: &Digest, place: &Place) -> String {
-    let mut page = format!(
-        "{}\n\n{}\n\nThe riskiest by amount:\n\n",
-        digest.headline(),
-        digest.circumstances().join("\n")
-    );
-    for (number, alert) in (1..).zip(&digest.riskiest) {
-        let [
-            amount,
-            decision,
-            score,
-            reasons,
-            time,
-            account,
-            merchant,
-            payment,
-            incident,
-        ] = alert.cells();
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            page,
-            "{number}. {amount}  {decision}  score {score}  {reasons}  {time}\n   account {account}  merchant \
-             {merchant}  payment {payment}  incident {incident}"
-        );
-    }
-    if digest.more() > 0 {
-        let _ = writeln!(page, "\n{} more.", number(digest.more()));
-    }
-    for (why, command) in digest.commands(place) {
-        let _ = writeln!(page, "\n{why}\n\n{command}");
-    }
-    page
-}
-
-fn html(digest: &Digest, place: &Place) -> String {
-    let mut page = format!(
-        "<html><body style=\"font-family:sans-serif\">\n<p><b>{}</b></p>\n<p>{}</p>\n\
-         <table cellpadding=\"6\" style=\"border-collapse:collapse\" border=\"1\">\n\
-         <tr><th>Amount</th><th>Decision</th><th>Score</th><th>Reasons</th><th>Time</th><th>Account</th>\
-         <th>Merchant</th><th>Payment</th><th>Incident</th></tr>\n",
-        escape(&digest.headline()),
-        digest
-            .circumstances()
-            .map(|line| escape(&line))
-            .join("<br>\n")
-    );
-    for alert in &digest.riskiest {
-        let cells = alert
-            .cells()
-            .map(|cell| format!("<td>{}</td>", escape(&cell)));
-        // Writing to a String cannot fail.
-        let _ = writeln!(page, "<tr>{}</tr>", cells.concat());
-    }
-    page.push_str("</table>\n");
-    if digest.more() > 0 {
-        let _ = writeln!(page, "<p>{} more.</p>", number(digest.more()));
-    }
-    for (why, command) in digest.commands(place) {
-        let _ = writeln!(
-            page,
-            "<p>{}</p>\n<pre>{}</pre>",
-            escape(why),
-            escape(&command)
-        );
-    }
-    page.push_str("</body></html>\n");
-    page
 }
 
 impl Alert {
@@ -331,26 +235,10 @@ impl Alert {
     }
 }
 
-/// A query worth running; the schema's name holds only letters, digits and underscores.
-fn look_further(at: Micros, place: &Place) -> String {
-    let Place {
-        host,
-        port,
-        database,
-        schema,
-    } = place;
-    let at = jiff::Timestamp::from_microsecond(at).unwrap_or_default();
-    format!(
-        "psql \"host={host} port={port} dbname={database} user=vigie_desk\" -c \"SELECT a.incident_id, \
-         a.event_time, a.trans_num, a.account, a.amount, a.currency, a.merchant, a.score, a.decision, a.reasons \
-         FROM \\\"{schema}\\\".fraud_alerts AS a JOIN \\\"{schema}\\\".outbox AS o ON o.id = a.outbox_id \
-         WHERE o.created_at = '{at}' ORDER BY a.amount DESC\""
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::text::escape;
 
     const PLACE: Place = Place {
         host: "127.0.0.1",
@@ -438,6 +326,7 @@ mod tests {
         assert_eq!(letter.payload["at_risk"][0]["amount"], "9999.00");
         assert_eq!(letter.payload["riskiest"][0]["reasons"][0], "score_block");
         assert_eq!(letter.payload["severity"], "warning");
+        assert_eq!(letter.payload["riskiest"][0]["score"], 0.987_6);
     }
 
     #[test]

@@ -10,8 +10,6 @@ use crate::database::{Day, Moment};
 use crate::desk::notifier::outbox::{self, Channels, Notice, NoticeKind};
 use crate::desk::text::Money;
 
-/// Alerts in one message at most; what is beyond waits for the next.
-const AT_ONCE: i64 = 100_000;
 /// Alerts that a message names.
 const RISKIEST: i64 = 5;
 /// Currencies that a message sums.
@@ -28,8 +26,8 @@ const DUE: &str = "\
                AND is_snoozed(a.account, a.merchant, a.reasons)) \
     ORDER BY a.id LIMIT $2";
 
-/// Writes a message about everything that is due; `None` when nothing is, or when the first
-/// alert may still wait for others.
+/// Writes a message about everything that is due, at most `at_once` alerts; `None` when nothing
+/// is, or when the first alert may still wait for others.
 ///
 /// # Errors
 /// When the database fails; then nothing is told.
@@ -37,6 +35,7 @@ pub(super) async fn tell(
     client: &mut Client,
     config: &Config,
     channels: &Channels,
+    at_once: i64,
 ) -> Result<Option<Told>, Error> {
     let settings = &config.incidents;
     // Every statement sees the same alerts, so that what is told is what is stamped.
@@ -46,7 +45,7 @@ pub(super) async fn tell(
         .start()
         .await?;
     let rows = transaction
-        .query(DUE, &[&seconds(settings.cooldown), &AT_ONCE])
+        .query(DUE, &[&seconds(settings.cooldown), &at_once])
         .await?;
     let waited: f64 = rows.first().map_or(Ok(0.0), |row| row.try_get(1))?;
     if rows.is_empty() || waited < seconds(settings.gather) {
