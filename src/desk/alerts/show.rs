@@ -1,6 +1,7 @@
 //! One incident with its payments.
 
 use clap::Args;
+use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::desk::table::{self, Table};
@@ -40,7 +41,7 @@ pub(super) async fn show(client: &Client, wanted: &Show) -> anyhow::Result<Strin
             wanted.incident
         );
     };
-    let mut incident: serde_json::Value = serde_json::from_str(row.try_get(0)?)?;
+    let mut incident: Value = serde_json::from_str(row.try_get(0)?)?;
     if wanted.json {
         let payments = format!("SELECT coalesce(json_agg(p), '[]')::text FROM ({PAYMENTS}) AS p");
         let row = client
@@ -51,7 +52,8 @@ pub(super) async fn show(client: &Client, wanted: &Show) -> anyhow::Result<Strin
     }
     let mut page = String::new();
     if let Some(fields) = incident.as_object() {
-        for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        let says_something = |value: &Value| !value.is_null() && value != "";
+        for (name, value) in fields.iter().filter(|(_, value)| says_something(value)) {
             let value = value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned);

@@ -125,8 +125,9 @@ pub(super) async fn snooze(client: &mut Client, wanted: &Snooze) -> anyhow::Resu
     .await?;
     transaction.commit().await?;
     Ok(format!(
-        "{what} {} is silent until {until}; it goes on being counted",
-        table::one_line(&key, 60)
+        "{what} {} is silent until {}; it goes on being counted",
+        table::one_line(&key, 60),
+        until.strftime("%Y-%m-%d %H:%M:%SZ")
     ))
 }
 

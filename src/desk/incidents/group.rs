@@ -92,54 +92,71 @@ pub(super) async fn assign(
 /// The group's key and stream, and its open incident.
 type Incidents = HashMap<(String, i16), i64>;
 
-/// Opens the incidents that are not open yet, and counts the new alerts in all of them. The index
-/// of open incidents decides which is which: a join would be planned before anything is known of
-/// thousands of new rows.
+/// Counts the new alerts in the incidents that are open, and opens the others.
 async fn count(
     transaction: &Transaction<'_>,
     new: &str,
     settings: &IncidentsConfig,
 ) -> Result<(Incidents, Grouped), Error> {
-    let upsert = format!(
-        "INSERT INTO incidents AS i (kind, group_by, group_key, stream, severity, opened_at, last_alert_at, alerts,
-                                     untold, review, block, not_assessed, max_score)
-         SELECT 'fraud', $1, key, stream,
+    // Thousands of new incidents of which the planner knows nothing yet would be searched from end
+    // to end for every alert.
+    transaction
+        .batch_execute("SET LOCAL enable_nestloop = off")
+        .await?;
+    let sums = format!(
+        "SELECT key, stream, min(created_at) AS first, max(created_at) AS last, count(*) AS alerts,
+                count(*) FILTER (WHERE decision = 1) AS review, count(*) FILTER (WHERE decision = 2) AS block,
+                count(*) FILTER (WHERE score IS NULL) AS not_assessed, max(score) AS max_score,
                 CASE WHEN bool_or(score >= $2::float8::real
                                   AND amount >= $3::bigint * power(10::numeric, coalesce(s.amount_scale, 0)))
-                     THEN 'critical' ELSE 'warning' END,
-                min(created_at), max(created_at), count(*), count(*), count(*) FILTER (WHERE decision = 1),
-                count(*) FILTER (WHERE decision = 2), count(*) FILTER (WHERE score IS NULL), max(score)
-         FROM ({new}) AS new LEFT JOIN streams AS s USING (stream)
-         GROUP BY key, stream
-         ON CONFLICT (group_key, group_by, stream) WHERE closed_at IS NULL DO UPDATE
-         SET alerts = i.alerts + excluded.alerts, untold = i.untold + excluded.untold,
-             review = i.review + excluded.review, block = i.block + excluded.block,
-             not_assessed = i.not_assessed + excluded.not_assessed,
-             max_score = greatest(i.max_score, excluded.max_score),
-             last_alert_at = greatest(i.last_alert_at, excluded.last_alert_at),
-             severity = CASE WHEN excluded.severity = 'critical' THEN 'critical' ELSE i.severity END
+                     THEN 'critical' ELSE 'warning' END AS severity
+         FROM ({new}) AS new LEFT JOIN streams AS s USING (stream) GROUP BY key, stream"
+    );
+    let renew = format!(
+        "UPDATE incidents AS i
+         SET alerts = i.alerts + s.alerts, untold = i.untold + s.alerts, review = i.review + s.review,
+             block = i.block + s.block, not_assessed = i.not_assessed + s.not_assessed,
+             max_score = greatest(i.max_score, s.max_score), last_alert_at = greatest(i.last_alert_at, s.last),
+             severity = CASE WHEN s.severity = 'critical' THEN 'critical' ELSE i.severity END
+         FROM ({sums}) AS s
+         WHERE i.group_key = s.key AND i.group_by = $1 AND i.stream = s.stream AND i.closed_at IS NULL
          RETURNING i.id, i.group_key, i.stream, i.severity = 'critical' AS is_critical,
                    (SELECT before.severity = 'critical' FROM incidents AS before WHERE before.id = i.id) AS was_critical"
     );
+    let open = format!(
+        "INSERT INTO incidents (kind, group_by, group_key, stream, severity, opened_at, last_alert_at, alerts, untold,
+                                review, block, not_assessed, max_score)
+         SELECT 'fraud', $1, key, stream, severity, first, last, alerts, alerts, review, block, not_assessed, max_score
+         FROM ({sums}) AS s
+         WHERE NOT EXISTS (SELECT FROM incidents AS i
+                           WHERE i.group_key = s.key AND i.group_by = $1 AND i.stream = s.stream
+                             AND i.closed_at IS NULL)
+         RETURNING id, group_key, stream, severity = 'critical' AS is_critical, NULL::boolean AS was_critical"
+    );
     let critical_amount = i64::try_from(settings.critical_amount).unwrap_or(i64::MAX);
     let group_by = name(settings.group_by);
-    let rows = transaction
-        .query(
-            &upsert,
-            &[&group_by, &settings.critical_score, &critical_amount],
-        )
-        .await?;
-    let mut incidents = Incidents::with_capacity(rows.len());
+    let mut incidents = Incidents::new();
     let mut grouped = Grouped::default();
-    for row in rows {
-        let key = (row.try_get("group_key")?, row.try_get("stream")?);
-        incidents.insert(key, row.try_get("id")?);
-        match (row.try_get("was_critical")?, row.try_get("is_critical")?) {
-            (None | Some(false), true) => grouped.critical += 1,
-            (None, false) => grouped.warnings += 1,
-            (Some(_), _) => {}
+    for statement in [renew, open] {
+        let rows = transaction
+            .query(
+                &statement,
+                &[&group_by, &settings.critical_score, &critical_amount],
+            )
+            .await?;
+        for row in rows {
+            let key = (row.try_get("group_key")?, row.try_get("stream")?);
+            incidents.insert(key, row.try_get("id")?);
+            match (row.try_get("was_critical")?, row.try_get("is_critical")?) {
+                (None | Some(false), true) => grouped.critical += 1,
+                (None, false) => grouped.warnings += 1,
+                (Some(_), _) => {}
+            }
         }
     }
+    transaction
+        .batch_execute("SET LOCAL enable_nestloop = on")
+        .await?;
     let decisions = format!(
         "SELECT count(*) FILTER (WHERE decision = 1), count(*) FILTER (WHERE decision = 2) FROM ({new}) AS new"
     );
