@@ -45,6 +45,8 @@ struct Notifier<'a> {
     shutdown: watch::Receiver<bool>,
     /// Whether this process is the one that notifies; the senders wait for it.
     notifies: watch::Sender<bool>,
+    /// Why the database was of no use, said once.
+    said: Option<String>,
 }
 
 /// Notifies until `shutdown` says true; a database that is away is waited for, and so is every
@@ -75,6 +77,7 @@ pub async fn run(
         part: health.join("notifier", patience, "connecting to the database"),
         shutdown,
         notifies,
+        said: None,
     };
     tokio::join!(notifier.run(), senders);
     Ok(())
@@ -82,7 +85,6 @@ pub async fn run(
 
 impl Notifier<'_> {
     async fn run(mut self) {
-        let mut said = String::new();
         while !session::is_told(&self.shutdown) {
             let ended = self.session().await;
             self.notifies.send_replace(false);
@@ -92,9 +94,9 @@ impl Notifier<'_> {
             };
             let problem = problem.to_string();
             self.part.problems(vec![problem.clone()]);
-            if problem != said {
+            if self.said.as_ref() != Some(&problem) {
                 tracing::warn!(problem, "alerts wait for the database");
-                said = problem;
+                self.said = Some(problem);
             }
             self.wait(DATABASE_PAUSE).await;
         }
@@ -121,15 +123,16 @@ impl Notifier<'_> {
         while !session::is_told(&self.shutdown) {
             self.part.ready();
             self.gather(&mut client).await?;
-            if system.is_due() {
-                let look = system.look(&mut client, self.config, &self.channels);
-                in_time(self.config, look).await?;
-            }
             if let Some(canary) = &mut self.canary {
                 canary.turn(&mut client, &self.channels).await?;
             }
             let waiting = in_time(self.config, queue::waiting(&client)).await?;
             metrics::outbox(waiting.messages, waiting.oldest);
+            if system.is_due() {
+                let look = system.look(&mut client, self.config, &self.channels);
+                in_time(self.config, look).await?;
+            }
+            self.said = None;
             self.wait(POLL).await;
         }
         Ok(())

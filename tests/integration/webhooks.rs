@@ -10,10 +10,12 @@ use vigie::config::{Config, MailConfig};
 use vigie::desk::notifier::outbox::{Attachment, Channels, Notice, NoticeKind, enqueue};
 
 use crate::support::database::{count, migrated, writer};
+use crate::support::eventually_within;
 use crate::support::notifier::{Running, wait_until};
+use crate::support::proxy::{Proxy, Way};
 use crate::support::receiver::{Answer, Receiver, status};
 use crate::support::sink::{Sink, authority, header};
-use crate::support::vigie::{Place, command};
+use crate::support::vigie::{LONG, Place, command};
 
 const ALL_SENT: &str = "NOT EXISTS (SELECT FROM outbox WHERE sent_at IS NULL)";
 const SECRET: &str = "a secret that both sides know";
@@ -361,6 +363,42 @@ async fn a_report_goes_to_its_readers_by_mail_alone() {
     let file = "Content-Disposition: attachment; filename=\"flagged.csv\"";
     assert!(mails[0].contains(file), "{}", mails[0]);
     assert_eq!(slack.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_process_whose_database_was_away_is_ready_again_though_another_notifies_now() {
+    let slack = Receiver::start();
+    let (mut config, _) = place().await;
+    open_slack(&mut config, &slack);
+    let way = Proxy::to(&format!(
+        "{}:{}",
+        config.database.host, config.database.port
+    ));
+    let mut far = config.clone();
+    far.database.host = "127.0.0.1".into();
+    far.database.port = way.port();
+    let first = Running::start(&far);
+    tell(&config, NoticeKind::Incident, "by the first").await;
+    slack.wait_for(1).await;
+    way.set(Way::Cut);
+    eventually_within(LONG, "it says what is in the way", || async {
+        let problems = first.health.problems();
+        problems
+            .iter()
+            .any(|problem| problem.starts_with("notifier: "))
+            .then_some(())
+    })
+    .await;
+    let second = Running::start(&config);
+    tell(&config, NoticeKind::Incident, "by the second").await;
+    slack.wait_for(2).await;
+    way.set(Way::Open);
+    eventually_within(LONG, "the first has nothing against it", || async {
+        first.health.problems().is_empty().then_some(())
+    })
+    .await;
+    first.stop().await;
+    second.stop().await;
 }
 
 #[tokio::test]

@@ -103,6 +103,8 @@ pub struct Sender<'a> {
     failures: u32,
     /// Nothing is tried before.
     rests_until: Instant,
+    /// Why the database was of no use, said once.
+    said: Option<String>,
 }
 
 impl<'a> Sender<'a> {
@@ -125,14 +127,16 @@ impl<'a> Sender<'a> {
             delivered: None,
             failures: 0,
             rests_until: Instant::now(),
+            said: None,
         }
     }
 
     /// Sends while this process is the one that notifies, until told to stop.
     pub async fn run(mut self, mut notifies: watch::Receiver<bool>) {
-        let mut said = String::new();
         while !session::is_told(&self.shutdown) {
             if !*notifies.borrow_and_update() {
+                // Whatever stood in the way is another process's affair now.
+                self.part.ready();
                 self.wait().await;
                 continue;
             }
@@ -141,10 +145,10 @@ impl<'a> Sender<'a> {
             };
             let problem = problem.to_string();
             self.part.problems(vec![problem.clone()]);
-            if problem != said {
+            if self.said.as_ref() != Some(&problem) {
                 let channel = self.channel.as_str();
                 tracing::warn!(channel, problem, "messages wait for the database");
-                said = problem;
+                self.said = Some(problem);
             }
             self.part.tick();
             session::pause(&mut self.shutdown, DATABASE_PAUSE).await;
@@ -162,6 +166,7 @@ impl<'a> Sender<'a> {
             if Instant::now() < self.rests_until || !self.send_next(&client).await? {
                 self.wait().await;
             }
+            self.said = None;
         }
         Ok(())
     }
