@@ -105,6 +105,7 @@ pub async fn run(config: &Config) -> Report {
     report.retention(config, bundle.as_ref());
     let bound = database::look(&mut report, config).await;
     kafka::look(&mut report, config, bound).await;
+    kafka::output(&mut report, config).await;
     report.mail(config).await;
     report.webhooks(config).await;
     report.canary(config);

@@ -349,6 +349,14 @@ mod tests {
     }
 
     #[test]
+    fn decisions_are_not_published_to_where_payments_are_read() {
+        let mut config = Config::load(None).unwrap();
+        config.output.topic.clone_from(&config.stream.topic);
+        let problem = config.check().unwrap_err().to_string();
+        assert!(problem.starts_with("output.topic: "), "{problem}");
+    }
+
+    #[test]
     fn numbers_may_be_written_as_text() {
         #[derive(Deserialize)]
         struct One {

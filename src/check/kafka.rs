@@ -54,7 +54,6 @@ pub(super) async fn look(report: &mut Report, config: &Config, bound: Option<Bou
         "kafka",
         format!("topic {} with {partitions} partitions", config.stream.topic),
     );
-    output(report, config).await;
     if let Some(bound) = bound {
         let differences = differences(config, &facts, &bound);
         if differences.is_empty() {
@@ -70,7 +69,7 @@ pub(super) async fn look(report: &mut Report, config: &Config, bound: Option<Bou
 }
 
 /// Where decisions go.
-async fn output(report: &mut Report, config: &Config) {
+pub(super) async fn output(report: &mut Report, config: &Config) {
     if config.output.topic.is_empty() {
         return;
     }

@@ -63,7 +63,7 @@ impl Lane {
     /// Reads back and publishes what is stored and was not handed over: by an owner before this
     /// lane, in a commit whose answer was lost, or to a client that is no more.
     pub(super) async fn catch_up(&mut self) -> Result<(), LaneError> {
-        loop {
+        while !self.stop.is_requested() {
             let Some(publisher) = &mut self.publisher else {
                 return Ok(());
             };
@@ -80,6 +80,7 @@ impl Lane {
             self.source.look_up()?;
             self.disown_gone();
         }
+        Ok(())
     }
 
     /// Publishes the first stretch of a gap; false when the database is away or the process
@@ -162,11 +163,7 @@ impl Lane {
                 self.watch
                     .output_waits(publisher.output(), silence, backlog);
             }
-            let pause = publisher.pause();
-            let work = async {
-                tokio::time::sleep(pause).await;
-                publisher.room().await;
-            };
+            let work = publisher.room(&self.stop);
             let slow = self.source.keep_polling_while(work, &mut self.watch);
             if slow.await?.is_none() {
                 return Ok(false);

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::Setup;
 use super::store::{Published, Span, StoredDecision, Versions};
+use super::{Setup, Stop};
 use crate::bundle::Schema;
 use crate::config::{Config, KafkaConfig};
 use crate::engine::batch::{Decided, Origin};
@@ -159,8 +159,8 @@ impl Publisher {
         self.client.is_some()
     }
 
-    /// When to ask for another client.
-    pub fn pause(&self) -> Duration {
+    /// How long until another client may be made.
+    fn pause(&self) -> Duration {
         self.client_from.saturating_duration_since(Instant::now())
     }
 
@@ -169,11 +169,15 @@ impl Publisher {
         self.client.is_some() && self.on_the_way < BACKLOG
     }
 
-    /// Waits until there is room, or no client, or for a while.
-    pub async fn room(&mut self) {
-        let began = Instant::now();
+    /// Waits until there is room, or no client, or for a while; not beyond a stop.
+    pub async fn room(&mut self, stop: &Stop) {
+        let until = Instant::now() + SILENCE.max(self.pause());
+        let full = |publisher: &Self| match publisher.client {
+            Some(_) => publisher.on_the_way > ROOM,
+            None => !publisher.pause().is_zero(),
+        };
         self.listen();
-        while self.client.is_some() && self.on_the_way > ROOM && began.elapsed() < SILENCE {
+        while full(self) && Instant::now() < until && !stop.is_requested() {
             tokio::time::sleep(LOOK).await;
             self.listen();
         }

@@ -174,12 +174,13 @@ fn found(report: &check::Report, name: &str) -> (Status, String) {
 }
 
 #[tokio::test]
-async fn a_sound_installation_passes_every_check_but_the_topic_that_is_not_there() {
+async fn a_sound_installation_passes_every_check_but_the_topics_that_are_not_there() {
     let sink = Sink::start().await;
     let mut config = migrated().await;
     config.mail = sink.settings();
     config.http.listen = "127.0.0.1:0".into();
     config.stream.topic = format!("absent-{}", config.database.schema);
+    config.output.topic = format!("nowhere-{}", config.database.schema);
     let report = check::run(&config).await;
     for name in [
         "configuration",
@@ -202,12 +203,14 @@ async fn a_sound_installation_passes_every_check_but_the_topic_that_is_not_there
             report.render()
         );
     }
-    let (status, words) = found(&report, "kafka");
-    assert_eq!(status, Status::Wrong);
-    assert!(
-        words.contains("has no topic") && words.contains("stream.topic"),
-        "{words}"
-    );
+    for (name, setting) in [("kafka", "stream.topic"), ("output", "output.topic")] {
+        let (status, words) = found(&report, name);
+        assert_eq!(status, Status::Wrong);
+        assert!(
+            words.contains("has no topic") && words.contains(setting),
+            "{words}"
+        );
+    }
     assert_eq!(report.exit_code(), 2);
     assert_eq!(sink.mails().len(), 0);
 }

@@ -244,6 +244,16 @@ async fn whatever_is_missing_or_too_much_is_found() {
             vec!["alerts"],
         ),
         (
+            // A canary has an alert, whatever was decided.
+            "UPDATE payments_scored SET origin = 2 WHERE trans_num = 't-0-4'",
+            vec!["alerts"],
+        ),
+        (
+            // What was loaded from the past has none.
+            "UPDATE payments_scored SET origin = 1 WHERE decision > 0",
+            vec!["alerts"],
+        ),
+        (
             "UPDATE stream_offsets SET next_offset = 19, skipped = 0 WHERE partition = 0",
             vec!["payments", "consumed"],
         ),
