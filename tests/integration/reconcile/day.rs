@@ -115,7 +115,9 @@ async fn a_day_balances_and_its_decisions_come_out_the_same_from_what_is_stored(
         "{fortieth}"
     );
     let loaded = asked(&place, day + (24 * 41).hours(), 1_000, None).await;
-    assert_eq!((loaded.consumed, loaded.recomputed), (1, 1), "{loaded}");
+    // The process sends a canary of its own, which comes last and may or may not be stored yet.
+    let loaded_alone = loaded.consumed - loaded.canaries;
+    assert_eq!((loaded_alone, loaded.recomputed), (1, 1), "{loaded}");
     let nothing = asked(&place, day + (24 * 5).hours(), 1_000, None).await;
     assert!(nothing.holds);
     assert!(nothing.to_string().starts_with("nothing of "), "{nothing}");
