@@ -8,7 +8,7 @@ apt-get update -q
 # days elsewhere than in UTC; OpenSSL for Kafka; the C++ library for the ONNX runtime.
 apt-get upgrade -q -y
 apt-get install -q -y --no-install-recommends ca-certificates tzdata libssl3 zlib1g libstdc++6
-groupadd --system --gid 10001 vigie
-useradd --system --uid 10001 --gid vigie --home-dir /srv/vigie --no-create-home --shell /usr/sbin/nologin vigie
+groupadd --gid 10001 vigie
+useradd --uid 10001 --gid vigie --home-dir /srv/vigie --no-create-home --shell /usr/sbin/nologin vigie
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
