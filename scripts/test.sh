@@ -29,6 +29,9 @@ cargo test --workspace --locked --no-run
 step "the training project and the committed golden rows"
 make --no-print-directory train-check
 
+step "the compose file, the image, and what they mount"
+tests/compose/check.sh
+
 step "a fresh stack"
 scripts/stack.sh wipe --name "$NAME"
 scripts/stack.sh up --name "$NAME"
