@@ -192,7 +192,7 @@ impl Input {
         })
     }
 
-    /// Bytes of the file read so far, and all of them; rows of a Parquet file.
+    /// Bytes of the file read so far, and all of them.
     pub fn progress(&self) -> (u64, u64) {
         match &self.rows {
             Some(Rows::Parquet(rows)) => rows.progress(),

@@ -14,8 +14,6 @@ pub mod kafka;
 
 pub mod input;
 
-pub mod https;
-
 pub mod progress;
 
 pub mod tls;

@@ -16,16 +16,28 @@ use crate::config::ConfigError;
 /// # Errors
 /// A sentence that names the setting, when no authority can be read.
 pub fn client(setting: &'static str, ca_file: &Path) -> Result<ClientConfig, ConfigError> {
-    let wrong = |problem: String| ConfigError::Wrong { setting, problem };
     let roots = match ca_file.as_os_str().is_empty() {
         true => of_the_system(),
         false => of_file(ca_file),
     };
-    let roots = roots.map_err(wrong)?;
+    roots
+        .and_then(trusting)
+        .map_err(|problem| ConfigError::Wrong { setting, problem })
+}
+
+/// Settings that trust nobody, for a client that needs some though its address is not encrypted.
+///
+/// # Errors
+/// When no encrypted session could be had at all.
+pub fn client_without_trust() -> Result<ClientConfig, String> {
+    trusting(RootCertStore::empty())
+}
+
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let settings = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|problem| wrong(format!("encrypted sessions cannot be had: {problem}")))?;
+        .map_err(|problem| format!("encrypted sessions cannot be had: {problem}"))?;
     Ok(settings.with_root_certificates(roots).with_no_client_auth())
 }
 

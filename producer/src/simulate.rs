@@ -23,6 +23,7 @@ use crate::moment::{Moment, Stretch};
 use crate::pace::Rate;
 use crate::reader::now;
 use crate::sender::{Outgoing, Sender};
+use crate::signals::Signals;
 use crate::target::TargetArgs;
 use crate::trouble::Trouble;
 use event::Layout;
@@ -164,19 +165,22 @@ fn write(path: &Path, setting: Setting, layout: Layout, limit: u64) -> Result<()
     let mut out = Lines::create(path)
         .with_context(|| format!("--output: cannot write {}", to()))
         .map_err(Trouble::Configuration)?;
+    // What was written until a signal is a whole file.
+    let signals = Signals::listen().map_err(Trouble::Configuration)?;
     let mut summary = Summary::default();
     let mut traffic = Traffic::new(setting);
     if limit > 0 {
         warn_of_haste(&traffic);
     }
-    simulate(&mut traffic, layout, limit, |payment, _, payload| {
+    let simulated = simulate(&mut traffic, layout, limit, |payment, _, payload| {
         out.add(payload)?;
         summary.add(payment);
-        Ok(true)
-    })
-    .and_then(|()| Ok(out.finish()?))
-    .with_context(|| format!("cannot write {}", to()))
-    .map_err(Trouble::Failure)?;
+        Ok(!signals.stop())
+    });
+    simulated
+        .and_then(|()| Ok(out.finish()?))
+        .with_context(|| format!("cannot write {}", to()))
+        .map_err(Trouble::Failure)?;
     eprint!("{}", summary.text());
     Ok(())
 }

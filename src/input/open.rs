@@ -62,7 +62,7 @@ pub(super) fn open(
     );
     let start = bytes.fill_buf()?;
     if start.starts_with(&PARQUET_MAGIC) {
-        let rows = ParquetRows::new(File::open(path)?, schema)?;
+        let rows = ParquetRows::new(File::open(path)?, total, schema)?;
         return Ok((Rows::Parquet(Box::new(rows)), total));
     }
     let bytes: Box<dyn Read> = if start.starts_with(&ZSTD_MAGIC) {

@@ -27,6 +27,7 @@ pub(super) struct ParquetRows {
     cells: Vec<String>,
     row: u64,
     total: u64,
+    bytes: u64,
 }
 
 /// What the values of a column are.
@@ -46,7 +47,7 @@ enum Meaning {
 impl ParquetRows {
     /// Checks the columns. Those that no text can stand for (lists, bytes) are left out, unless a
     /// field is read from one: then the file is refused.
-    pub(super) fn new(file: File, schema: &Schema) -> Result<Self, Problem> {
+    pub(super) fn new(file: File, bytes: u64, schema: &Schema) -> Result<Self, Problem> {
         let reader = unbroken(|| SerializedFileReader::new(file))
             .map_err(|problem| Problem::Header(problem.into()))?
             .map_err(|error| damaged(&error))?;
@@ -82,6 +83,7 @@ impl ParquetRows {
             meanings,
             row: 0,
             total,
+            bytes,
         })
     }
 
@@ -124,9 +126,10 @@ impl ParquetRows {
         self.columns.write(cells, change, out);
     }
 
-    /// Rows read, and all of them.
+    /// Bytes that the rows read so far take of all, as far as rows are alike.
     pub(super) fn progress(&self) -> (u64, u64) {
-        (self.row, self.total)
+        let share = self.row.min(self.total) as f64 / self.total.max(1) as f64;
+        ((self.bytes as f64 * share) as u64, self.bytes)
     }
 }
 

@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use tokio::time::timeout;
-use vigie::https;
+use vigie::tls;
 
 /// Largest body; a row of the API has less than a kilobyte.
 const BODY_BYTES: usize = 1 << 20;
@@ -34,7 +34,10 @@ impl Api {
             matches!(url.scheme(), "http" | "https"),
             "--url: expected an address that begins with https:// or http://"
         );
-        let tls = https::trust(ca_file).map_err(|problem| anyhow!("--ca-file: {problem}"))?;
+        let tls = match (url.scheme(), ca_file) {
+            ("http", None) => tls::client_without_trust().map_err(anyhow::Error::msg)?,
+            (_, ca_file) => tls::client("--ca-file", ca_file.unwrap_or(Path::new("")))?,
+        };
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(Policy::none())

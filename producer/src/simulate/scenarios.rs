@@ -76,6 +76,13 @@ pub struct Step {
     pub after: f64,
     /// Whether it is the customer's own.
     pub everyday: bool,
+    /// What is bought.
+    pub purchase: Purchase,
+}
+
+/// What is bought, for how much, and where.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Purchase {
     /// Index of the category.
     pub category: usize,
     /// In minor units; none is the customer's usual.
@@ -86,16 +93,16 @@ pub struct Step {
     pub merchant: usize,
 }
 
-/// Where a step happens.
+/// Where something is bought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// In the customer's city.
     Home,
-    /// In the city of the scenario, which is far.
+    /// In another city, which is far.
     Away,
     /// Ordered; handed over at home.
     Online,
-    /// Ordered; handed over in the city of the scenario.
+    /// Ordered; handed over in another city.
     OnlineAway,
 }
 
@@ -185,9 +192,14 @@ fn account_takeover(dice: &mut Dice) -> Vec<Step> {
 
 fn distant_purchase(dice: &mut Dice) -> Vec<Step> {
     let own = Step {
+        after: 0.0,
         everyday: true,
-        cents: None,
-        ..step(0.0, index_of("food_dining"), 0, Place::Home, dice.below(3))
+        purchase: Purchase {
+            category: index_of("food_dining"),
+            cents: None,
+            place: Place::Home,
+            merchant: dice.below(3),
+        },
     };
     let mut after = 0.0;
     let far = (0..dice.count(1, 3)).map(|_| {
@@ -237,10 +249,12 @@ fn step(after: f64, category: usize, cents: i64, place: Place, merchant: usize) 
     Step {
         after,
         everyday: false,
-        category,
-        cents: Some(cents),
-        place,
-        merchant,
+        purchase: Purchase {
+            category,
+            cents: Some(cents),
+            place,
+            merchant,
+        },
     }
 }
 

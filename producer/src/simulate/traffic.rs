@@ -4,6 +4,8 @@
 //! customers are one random process of the sum of their rates, so that only the next payment is
 //! drawn, and then whose it is.
 
+mod fraud;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -12,14 +14,12 @@ use vigie::engine::batch::Micros;
 use super::customers::Customer;
 use super::habits::{CATEGORIES, RHYTHMS};
 use super::random::{Dice, Purpose};
-use super::scenarios::{KINDS, Kind, Place, Step, hours_until_start, steps};
+use super::scenarios::{KINDS, Kind, Place, Purchase};
 use super::world::{City, World};
 
 const SECOND: f64 = 1e6;
 const HOUR: Micros = 3_600_000_000;
 const DAY: Micros = 24 * HOUR;
-/// The past ends with a day without scenarios: what is younger than a day rings alarms.
-const QUIET: Micros = 26 * HOUR;
 
 /// What is simulated.
 #[derive(Debug, Clone)]
@@ -100,16 +100,7 @@ struct Planned {
     account: u32,
     kind: Kind,
     away: usize,
-    step: Plan,
-}
-
-/// A step's part that does not move.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Plan {
-    category: usize,
-    cents: Option<i64>,
-    place: Place,
-    merchant: usize,
+    purchase: Purchase,
 }
 
 impl Traffic {
@@ -237,24 +228,30 @@ impl Traffic {
         let account = group[place.min(group.len() - 1)].0;
         self.plan_scenarios(time);
         self.plan_next(account, time);
-        let category = self.category(account, time);
-        let place = self.away(account, time);
         let merchant = match self.dice.chance(0.8) {
             true => usize::from(self.customers[account as usize].favourites[self.dice.below(3)]),
             false => self.dice.below(1_000),
         };
-        let online = CATEGORIES[category].online;
-        let plan = Plan {
+        let (purchase, city) = self.usual(account, time, merchant);
+        self.payment(account, Kind::Everyday, time, &purchase, city)
+    }
+
+    /// Something that the customer usually buys, at home or where a journey led, and that city.
+    fn usual(&mut self, account: u32, time: Micros, merchant: usize) -> (Purchase, usize) {
+        let category = self.category(account, time);
+        let city = self.away(account, time);
+        let place = match (CATEGORIES[category].online, city) {
+            (true, _) => Place::Online,
+            (false, None) => Place::Home,
+            (false, Some(_)) => Place::Away,
+        };
+        let purchase = Purchase {
             category,
             cents: None,
-            place: match (online, place) {
-                (true, _) => Place::Online,
-                (false, None) => Place::Home,
-                (false, Some(_)) => Place::Away,
-            },
+            place,
             merchant,
         };
-        self.payment(account, Kind::Everyday, time, &plan, place.unwrap_or(0))
+        (purchase, city.unwrap_or(0))
     }
 
     /// By taste and hour.
@@ -275,153 +272,20 @@ impl Traffic {
     /// An errand is rarely one payment, and now and then somebody travels.
     fn plan_next(&mut self, account: u32, time: Micros) {
         if self.dice.chance(0.1) {
-            let after = self.dice.between(240.0, 3_000.0);
-            let city = self.away(account, time);
-            let category = self.category(account, time);
-            let plan = Plan {
-                category,
-                cents: None,
-                place: match (CATEGORIES[category].online, city) {
-                    (true, _) => Place::Online,
-                    (false, None) => Place::Home,
-                    (false, Some(_)) => Place::Away,
-                },
-                merchant: self.dice.below(1_000),
-            };
-            self.plan(
-                account,
-                Kind::Everyday,
-                self.after(time, after),
-                plan,
-                city.unwrap_or(0),
-            );
+            let later = self.dice.between(240.0, 3_000.0);
+            let later = self.after(time, later);
+            let merchant = self.dice.below(1_000);
+            let (purchase, city) = self.usual(account, later, merchant);
+            self.plan(account, Kind::Everyday, later, purchase, city);
         }
         if self.dice.chance(0.004) {
-            let from = time + (self.dice.between(1.0, 20.0) * DAY as f64) as Micros;
-            let until = from + (self.dice.between(1.0, 6.0) * DAY as f64) as Micros;
+            let (wait, stay) = (self.dice.between(1.0, 20.0), self.dice.between(1.0, 6.0));
+            let from = self.after(time, wait * 86_400.0);
+            let until = self.after(from, stay * 86_400.0);
             let home = &self.customers[account as usize];
             let city = self.world.far_from(home.lat, home.long, &mut self.dice);
             self.journeys.insert(account, (from, until, city));
         }
-    }
-
-    /// Scenarios begin so often that their payments have the share that was asked for.
-    fn plan_scenarios(&mut self, time: Micros) {
-        let live = time >= self.setting.start;
-        if !live && time + QUIET >= self.setting.start {
-            return;
-        }
-        if live && self.counted_from < self.setting.start {
-            // What the past's quiet day lacks is not made up for.
-            (self.counted_from, self.everyday, self.planned_of) = (time, 0.0, [0.0; KINDS.len()]);
-        }
-        self.everyday += 1.0;
-        let share = self.setting.fraud_share / (1.0 - self.setting.fraud_share);
-        let mut point = self.dice.share();
-        for kind in KINDS {
-            let (part, payments) = kind.mix();
-            // More often while there were too few of them: not every one finds its customers.
-            let lack = share * part * self.everyday - self.planned_of[kind as usize];
-            let zeal = (1.0 + lack / (2.0 * payments)).clamp(0.25, 4.0);
-            let probability = zeal * share * part / payments;
-            if point < probability {
-                return self.begin(kind, time, live);
-            }
-            point -= probability;
-        }
-    }
-
-    fn begin(&mut self, kind: Kind, time: Micros, live: bool) {
-        if kind == Kind::LeakingMerchant {
-            return self.leak(time, live);
-        }
-        let Some(account) = self.victim(time, None) else {
-            return;
-        };
-        let begins = self.beginning(kind, time, live);
-        self.hit(kind, account, begins, live);
-    }
-
-    /// When it begins. In the present at once: who looks on does not wait for the night.
-    fn beginning(&mut self, kind: Kind, time: Micros, live: bool) -> Micros {
-        if live {
-            return time;
-        }
-        let hours = hours_until_start(kind, clock(time).1, &mut self.dice);
-        time + (hours * HOUR as f64) as Micros
-    }
-
-    /// Customers of one merchant pay there, and are hit in the days after.
-    fn leak(&mut self, time: Micros, live: bool) {
-        let city = self.dice.pick(&self.world.sizes);
-        let category = self
-            .dice
-            .pick(&CATEGORIES.map(|category| match category.online {
-                true => 0.0,
-                false => category.weight,
-            }));
-        let merchant = self.dice.below(1_000);
-        for _ in 0..self.dice.count(16, 40) {
-            let Some(account) = self.victim(time, Some(city)) else {
-                continue;
-            };
-            let visit = self.dice.between(0.0, 2.0 * 86_400.0);
-            let visit = self.after(time, visit);
-            let plan = Plan {
-                category,
-                cents: None,
-                place: Place::Home,
-                merchant,
-            };
-            self.plan(account, Kind::Everyday, visit, plan, 0);
-            let later = self.dice.between(0.5 * 86_400.0, 4.0 * 86_400.0);
-            let later = self.after(visit, later);
-            let begins = self.beginning(Kind::LeakingMerchant, later, live);
-            self.hit(Kind::LeakingMerchant, account, begins, live);
-        }
-    }
-
-    /// Somebody to whom nothing happens already; of one city where that matters.
-    fn victim(&mut self, time: Micros, city: Option<usize>) -> Option<u32> {
-        for _ in 0..400 {
-            let account = self.dice.below(self.customers.len()) as u32;
-            let lives_there = city.is_none_or(|city| self.customers[account as usize].city == city);
-            if lives_there && self.busy.get(&account).is_none_or(|until| *until < time) {
-                return Some(account);
-            }
-        }
-        None
-    }
-
-    fn hit(&mut self, kind: Kind, account: u32, begins: Micros, live: bool) {
-        let home = &self.customers[account as usize];
-        let away = self.world.far_from(home.lat, home.long, &mut self.dice);
-        let mut last = begins;
-        for step in steps(kind, &mut self.dice) {
-            let Step {
-                after,
-                everyday,
-                category,
-                cents,
-                place,
-                merchant,
-            } = step;
-            let after = if live { after / self.haste } else { after };
-            last = begins + (after * SECOND) as Micros;
-            // What would reach into the day before the present does not happen.
-            if !live && last + DAY >= self.setting.start {
-                break;
-            }
-            let plan = Plan {
-                category,
-                cents,
-                place,
-                merchant,
-            };
-            let kind = if everyday { Kind::Everyday } else { kind };
-            self.plan(account, kind, last, plan, away);
-        }
-        self.busy.insert(account, last + 20 * DAY);
     }
 
     /// So many seconds of the customers' lives later.
@@ -434,7 +298,7 @@ impl Traffic {
         time + (seconds / haste * SECOND) as Micros
     }
 
-    fn plan(&mut self, account: u32, kind: Kind, time: Micros, step: Plan, away: usize) {
+    fn plan(&mut self, account: u32, kind: Kind, time: Micros, purchase: Purchase, away: usize) {
         self.plans += 1;
         self.planned_of[kind as usize] += 1.0;
         self.planned.push(Reverse(Planned {
@@ -443,7 +307,7 @@ impl Traffic {
             account,
             kind,
             away,
-            step,
+            purchase,
         }));
     }
 
@@ -452,10 +316,10 @@ impl Traffic {
             account,
             kind,
             away,
-            step,
+            purchase,
             ..
         } = planned;
-        self.payment(account, kind, time, &step, away)
+        self.payment(account, kind, time, &purchase, away)
     }
 
     fn payment(
@@ -463,29 +327,29 @@ impl Traffic {
         account: u32,
         kind: Kind,
         time: Micros,
-        plan: &Plan,
+        purchase: &Purchase,
         away: usize,
     ) -> Payment {
         let customer = &self.customers[account as usize];
-        let cents = plan.cents.unwrap_or_else(|| {
-            let category = &CATEGORIES[plan.category];
-            let usual = category.median * f64::from(customer.purse[plan.category]);
+        let cents = purchase.cents.unwrap_or_else(|| {
+            let category = &CATEGORIES[purchase.category];
+            let usual = category.median * f64::from(customer.purse[purchase.category]);
             let amount = self.dice.lognormal(usual, category.spread);
             ((amount * 100.0) as i64).max(50)
         });
-        let (city, lat, long, merchant) = match plan.place {
+        let (city, lat, long, merchant) = match purchase.place {
             Place::Home | Place::Away => {
-                let city = if plan.place == Place::Home {
+                let city = if purchase.place == Place::Home {
                     customer.city
                 } else {
                     away
                 };
-                let shop = self.world.local(city, plan.category, plan.merchant);
+                let shop = self.world.local(city, purchase.category, purchase.merchant);
                 (city, shop.lat, shop.long, &shop.name)
             }
             Place::Online | Place::OnlineAway => {
-                let shop = self.world.online(plan.category, plan.merchant);
-                let (city, centre) = match plan.place {
+                let shop = self.world.online(purchase.category, purchase.merchant);
+                let (city, centre) = match purchase.place {
                     Place::Online => (customer.city, (customer.lat, customer.long)),
                     _ => (
                         away,
@@ -502,7 +366,7 @@ impl Traffic {
             account,
             kind,
             cents,
-            category: plan.category,
+            category: purchase.category,
             merchant: merchant.clone(),
             city,
             lat,

@@ -237,7 +237,7 @@ fn what_cannot_begin_is_said_with_exit_code_2() {
         (
             "http://host/",
             &["--ca-file", "no.pem"],
-            "--ca-file: no.pem",
+            "--ca-file: cannot read no.pem",
         ),
         ("http://host/", &["--every=1"], "15s"),
         ("http://host/", &["--every=1ms"], "to spare the API"),
