@@ -121,13 +121,9 @@ pub(super) async fn known(
     let offsets = each(|s| s.offset);
     // A day more on either side: the zone's days are not UTC's.
     let first_day = Day(day - (longest / DAY) as i32 - 2);
-    // Few rows of many days: by the index, whatever the planner thinks of it.
-    snapshot
-        .batch_execute(
-            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-             SET LOCAL enable_seqscan = off",
-        )
-        .await?;
+    // Few rows of many days: by the index on accounts, whatever the planner thinks. Of a day that
+    // was just filled it knows nothing, and would keep the whole of it aside to search it.
+    snapshot.batch_execute(&by_index("off")).await?;
     let rows = snapshot
         .query(
             HISTORIES,
@@ -144,12 +140,7 @@ pub(super) async fn known(
             ],
         )
         .await?;
-    snapshot
-        .batch_execute(
-            "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on; \
-             SET LOCAL enable_seqscan = on",
-        )
-        .await?;
+    snapshot.batch_execute(&by_index("on")).await?;
     for row in rows {
         let number: i32 = row.try_get(0)?;
         let offset: i64 = row.try_get(3)?;
@@ -170,6 +161,13 @@ pub(super) async fn known(
             .copied();
     }
     Ok(known)
+}
+
+/// Turns everything but searching by an index off, or on again.
+fn by_index(others: &str) -> String {
+    ["hashjoin", "mergejoin", "seqscan", "bitmapscan", "material"]
+        .map(|way| format!("SET LOCAL enable_{way} = {others}"))
+        .join("; ")
 }
 
 /// The largest event time at lower offsets of each payment of the sample. What pays before the
