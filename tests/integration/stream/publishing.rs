@@ -97,8 +97,10 @@ async fn in_a_quiet_run_every_live_decision_is_published_once_and_nothing_else()
         Record::of(2, "no payment"),
     ]);
     place.send(&records).await;
-    let found = consumed(&client, records.len() as i64).await;
-    assert_eq!((found.scored, found.dead, found.duplicates), (3_002, 1, 1));
+    // And the canary that the process sends when it starts.
+    let sent = records.len() as i64 + 1;
+    let found = consumed(&client, sent).await;
+    assert_eq!((found.scored, found.dead, found.duplicates), (3_003, 1, 1));
     all_published(&client).await;
     let repeats = assert_every_decision_is_there(&place, &client, &output).await;
     assert_eq!(repeats, 0);
@@ -117,7 +119,7 @@ async fn in_a_quiet_run_every_live_decision_is_published_once_and_nothing_else()
     // Nothing is left over for the next one.
     let mut vigie = run(&place, &output, &variables);
     place.send(&payments(3_000, 10, 4)).await;
-    consumed(&client, records.len() as i64 + 10).await;
+    consumed(&client, sent + 11).await;
     all_published(&client).await;
     assert_eq!(published(&vigie).await, 10);
     ended_well(&mut vigie).await;
