@@ -9,8 +9,12 @@ FROM rust:1.95.0-slim-bookworm AS build
 # The image's own toolchain: rust-toolchain.toml also names formatter and lints, which nobody needs here.
 ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
+# What changes seldom comes first.
 COPY docker/build.sh docker/
 RUN docker/build.sh packages
+COPY scripts/requirements.txt scripts/
+COPY scripts/stack/downloads.sh scripts/stack/
+RUN docker/build.sh library /out
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     docker/build.sh binaries /out

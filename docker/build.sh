@@ -2,7 +2,8 @@
 # The build stage of the Dockerfile: Debian 12 with Rust.
 #
 #   docker/build.sh packages          what building needs beyond Rust and a C compiler; as root
-#   docker/build.sh binaries FOLDER   FOLDER/bin: vigie and vigie-producer; FOLDER/lib: libonnxruntime.so
+#   docker/build.sh library FOLDER    FOLDER/lib: libonnxruntime.so
+#   docker/build.sh binaries FOLDER   FOLDER/bin: vigie and vigie-producer
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,16 +16,15 @@ packages() {
 binaries() {
   local built="${CARGO_TARGET_DIR:-target}/release" name
   cargo build --release --locked --workspace --bins
-  install -d "$1/bin" "$1/lib"
+  install -d "$1/bin"
   for name in vigie vigie-producer; do
     # Names of functions stay, for the backtrace of a bug; lines of source do not.
     objcopy --strip-debug "$built/$name" "$1/bin/$name"
   done
-  onnxruntime "$1/lib"
 }
 
 # The same library, of the same version and from the same place, as in the development stack.
-onnxruntime() {
+library() {
   local ROOT=$PWD CACHE="${VIGIE_STACK_CACHE:-}"
   [[ -n $CACHE ]] || CACHE=$(mktemp -d)
   say() { echo "$*"; }
@@ -33,12 +33,13 @@ onnxruntime() {
   source scripts/stack/downloads.sh
   download_python
   download_onnxruntime
-  install -m 644 "$(realpath "$ONNXRUNTIME")" "$1/libonnxruntime.so"
+  install -d "$1/lib"
+  install -m 644 "$(realpath "$ONNXRUNTIME")" "$1/lib/libonnxruntime.so"
   [[ -n ${VIGIE_STACK_CACHE:-} ]] || rm -rf "$CACHE"
 }
 
 case "${1:-}" in
   packages) packages ;;
-  binaries) binaries "${2:?docker/build.sh binaries FOLDER}" ;;
-  *) echo "usage: docker/build.sh packages | binaries FOLDER" >&2 && exit 2 ;;
+  library | binaries) "$1" "${2:?docker/build.sh $1 FOLDER}" ;;
+  *) echo "usage: docker/build.sh packages | library FOLDER | binaries FOLDER" >&2 && exit 2 ;;
 esac

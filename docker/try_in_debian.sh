@@ -48,7 +48,12 @@ export PYTHONPATH="$PWD/tests/compose"
 apart=(unshare --mount --pid --fork --kill-child --mount-proc --propagation private)
 
 build=()
-if [[ ${1:-} == --build ]]; then build=(--build); else docker/build.sh binaries "$WORK/out"; fi
+if [[ ${1:-} == --build ]]; then
+  build=(--build)
+else
+  docker/build.sh library "$WORK/out"
+  docker/build.sh binaries "$WORK/out"
+fi
 "${apart[@]}" "$PYTHON" -m vigie_compose.build_image "$BASE" "$WORK/out" "$WORK" "${build[@]}"
 
 # The software of the development stack stands in for the images of others.

@@ -88,7 +88,8 @@ class Root:
                 continue
             name = Path(file).name if file == source else str(Path(file).relative_to(source))
             (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, place / name)
+            # With its time: what has not changed is not built again.
+            shutil.copy2(ROOT / file, place / name)
 
     def bind(self, source: Path, target: str) -> None:
         """Shows a file or folder of this machine inside the root, as long as this process lives."""
@@ -141,8 +142,11 @@ def build(base: Path, out: Path, work: Path) -> None:
     fresh(base, root)
     stage_root = Root(root, stage, out, work / "build.log")
     stage_root.reach_the_network()
-    for authority in Path("/usr/local/share/ca-certificates").glob("*.crt"):
-        shutil.copy(authority, root / "usr/local/share/ca-certificates")
+    # Those whom this machine trusts on its way to the network.
+    trusted = Path("usr/local/share/ca-certificates")
+    (root / trusted).mkdir(parents=True, exist_ok=True)
+    for authority in (Path("/") / trusted).glob("*.crt"):
+        shutil.copy(authority, root / trusted)
     compiler = subprocess.run(["rustc", "--print", "sysroot"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     stage_root.bind(Path(compiler.stdout.strip()), "/usr/local/rust")
     subprocess.run(["mount", "-o", "remount,bind,ro", str(root / "usr/local/rust")], check=True)
