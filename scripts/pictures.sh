@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The dashboards' pictures in docs/pictures, of a real run on a stack of its own that is removed afterwards: a month of
-# simulated payments as backfill, then some minutes of live ones, with fraud, dead letters and duplicates among them.
+# The dashboards' pictures in docs/pictures, of a real run on a stack of its own that is removed afterwards: the committed
+# payments in some minutes, with dead letters and duplicates among them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

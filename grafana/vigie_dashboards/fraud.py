@@ -197,7 +197,7 @@ def quality_panels() -> list[Panel]:
         ),
         graph(
             "Precision and recall",
-            "Against the labels that have arrived; young payments may have none yet.",
+            "By the day, against the labels that have arrived; young payments may have none yet.",
             Look("percentunit", 0, colors={"precision": BLUE, "recall": YELLOW}),
             Sql.series(f"""
                 SELECT $__timeGroupAlias(hour, $__interval),
@@ -207,7 +207,7 @@ def quality_panels() -> list[Panel]:
             """),
             size=(8, 8),
         )
-        .interval("6h")
+        .interval("1d")
         .max(1),
     ]
 
@@ -227,10 +227,11 @@ def payment_panels() -> list[Panel]:
 
 
 def _payments(panel: table.Panel) -> table.Panel:
-    for column, width in (("time", 150), ("account", 80), ("country", 65), ("currency", 70), ("decision", 75)):
+    widths = {"time": 142, "account": 68, "category": 94, "country": 58, "currency": 64, "decision": 62}
+    for column, width in widths.items():
         panel = in_column(panel, column, width=width)
-    panel = in_column(panel, "amount", unit="locale", decimals=2, width=90)
-    return in_column(panel, "score", decimals=3, width=60, steps=RISK)
+    panel = in_column(panel, "amount", unit="locale", decimals=2, width=66)
+    return in_column(panel, "score", decimals=3, width=48, steps=RISK)
 
 
 def where_panels() -> list[Panel]:

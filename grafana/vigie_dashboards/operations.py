@@ -96,7 +96,7 @@ def now_panels() -> list[Panel]:
             "Payments a second",
             "Scored, with duplicates and dead letters: what comes in.",
             Look("short", 0, steps=CALM),
-            now(rate("vigie_events_total")),
+            now(f"sum(rate(vigie_events_total{WHO}[1m]))"),
             size=size,
         ),
         number(
@@ -314,11 +314,11 @@ def process_panels() -> list[Panel]:
     return [
         graph(
             "CPU",
-            "Cores in use.",
+            "Cores in use; counted in whole seconds, so that it takes a minute to show.",
             Look("short", 2),
             prom(f"rate(process_cpu_seconds_total{WHO}[$__rate_interval])", "{{instance}}"),
             size=(4, 7),
-        ),
+        ).interval("15s"),
         graph(
             "Memory",
             "Resident.",

@@ -28,6 +28,8 @@ ROOT = GRAFANA.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 PAYMENTS = ROOT / "models/card/payments.csv.zst"
 PATIENCE = 120.0
+# A past of weeks takes longer to be stored.
+LONG = 900.0
 QUIET = 3.0
 
 
@@ -44,12 +46,22 @@ class Run:
 
     def send(self, file: Path, *options: str) -> None:
         """Sends a file of payments to the topic."""
-        self.produce("replay", str(file), *options)
+        with self.sending(file, *options):
+            pass
 
-    def produce(self, verb: str, *options: str) -> None:
-        """Whatever the producer can."""
-        command = [str(self.binaries / "vigie-producer"), verb, *options, "--topic", self.topic, "--bundle", "card"]
-        _complete(command, self.env)
+    @contextmanager
+    def sending(self, file: Path, *options: str) -> Iterator[None]:
+        """The same, while something else is done; at the end all of it has been sent."""
+        command = [str(self.binaries / "vigie-producer"), "replay", str(file), "--topic", self.topic, *options]
+        producer = subprocess.Popen(command, env=self.env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            yield
+        except BaseException:
+            producer.terminate()
+            raise
+        said = str(producer.communicate()[0], "utf-8")
+        if producer.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} ended with {producer.returncode}:\n{said}")
 
     def total(self, series: str) -> float:
         """The sum of all series of /metrics whose name, or name and labels, begin so."""
@@ -85,11 +97,12 @@ def connect(user: str, secret: str) -> psycopg.Connection[tuple[Value, ...]]:
 
 def settle(run: Run) -> None:
     """Until whatever was sent is stored, and in the figures."""
-    wait_for("nothing waits in Kafka", _quiet(run))
+    wait_for("nothing waits in Kafka", _quiet(run), LONG)
     since = time.monotonic()
     wait_for(
         "the figures have all of it",
         lambda: 0 < run.total("vigie_figures_age_seconds") < time.monotonic() - since,
+        LONG,
     )
 
 
@@ -120,12 +133,12 @@ def seen(run: Run, sources: Sources) -> float:
     return float(found[0]["values"][0][1]) if found else 0.0
 
 
-def wait_for(what: str, condition: Callable[[], bool]) -> None:
-    """Until it holds; after two minutes it will not."""
-    deadline = time.monotonic() + PATIENCE
+def wait_for(what: str, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
+    """Until it holds; after so long it will not."""
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {PATIENCE:.0f} s")
+            raise TimeoutError(f"{what}: not within {patience:.0f} s")
         time.sleep(0.1)
 
 

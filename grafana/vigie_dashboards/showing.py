@@ -1,4 +1,4 @@
-"""A run worth looking at, and its pictures: a past, some minutes of live payments, and what goes wrong with them."""
+"""A run worth looking at, and its pictures: the committed payments in some minutes, and what goes wrong with them."""
 
 import csv
 import sys
@@ -12,17 +12,15 @@ from .draw import page as pictures
 from .fill import Span
 from .running import Run
 
-HISTORY_DAYS = 14
-ACCOUNTS = 20_000
-# A second, and how many; with more of them being fraud than in the past, so that the minutes have something to show.
-RATE, LIVE, FRAUD = 5, 1_500, 0.02
+# Payments a second, and for how many days back the committed ones reach.
+RATE, DAYS = 60, 9
 BROKEN = [{"amt": "a lot"}, {"amt": "1e400"}, {"lat": "east"}, {"merch_lat": "NaN"}]
 
 
 def spans(now: datetime, minutes: float, days: float, day: datetime | None) -> dict[str, Span]:
     """What each dashboard looks at; of Yesterday the day, or the one before today."""
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    start = day.replace(tzinfo=UTC) if day else today - timedelta(days=1)
+    of_day = day.replace(tzinfo=UTC) if day else now - timedelta(days=1)
+    start = of_day.replace(hour=0, minute=0, second=0, microsecond=0)
     return {
         "operations": Span.until(now, timedelta(minutes=minutes)),
         "fraud": Span.until(now, timedelta(days=days)),
@@ -42,20 +40,15 @@ def show(folder: Path, build: str) -> None:
     """Runs and draws."""
     settings = {"VIGIE_CANARY__EVERY": "10s", "VIGIE_OUTPUT__TOPIC": "decisions"}
     with tempfile.TemporaryDirectory() as scratch, running.processor(Path(scratch), build, **settings) as run:
-        sources = running.sources(run.schema)
-        simulate(run, "--history", f"{HISTORY_DAYS}d", "--limit", "0")
-        running.settle(run)
         began = datetime.now(UTC)
-        simulate(run, "--rate", str(RATE), "--limit", str(LIVE), "--fraud-share", str(FRAUD))
-        mistakes(run, Path(scratch))
+        with run.sending(running.PAYMENTS, "--shift-to-now", "--rate", str(RATE)):
+            half = len(running.payments()) / 2
+            running.wait_for("half of it", lambda: run.total("vigie_events_total") > half, running.LONG)
+            mistakes(run, Path(scratch))
+        ended = datetime.now(UTC)
         running.settle(run)
-        now = datetime.now(UTC)
-        draw(sources, spans(now, (now - began).total_seconds() / 60, HISTORY_DAYS, now.replace(tzinfo=None)), folder)
-
-
-def simulate(run: Run, *options: str) -> None:
-    """The same customers each time."""
-    run.produce("simulate", "--accounts", str(ACCOUNTS), "--seed", "7", *options)
+        minutes = (ended - began).total_seconds() / 60
+        draw(running.sources(run.schema), spans(ended, minutes, DAYS, ended), folder)
 
 
 def mistakes(run: Run, folder: Path) -> None:

@@ -265,7 +265,7 @@ def missing_panels() -> list[Panel]:
         ),
         number(
             "From event to decision",
-            "Half, 95 and 99 of 100 payments were decided within.",
+            "Half, 95 and 99 of 100 payments were decided within; of payments that were sent late, that is how late.",
             Look("s", steps=[(None, BLUE)]),
             Sql(late),
             size=(6, 6),

@@ -1,5 +1,6 @@
 """Series over time: lines, areas upon each other, bars upon each other."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,9 @@ from . import theme, units
 from .theme import points
 
 MOST_NAMED = 12
+# Seconds.
+TIME_STEPS = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200]
+TIME_STEPS += [86_400 * days for days in (1, 2, 4, 7, 14, 28)]
 
 
 def draw_graph(axes: Axes, panel: Answered, span: Span) -> None:
@@ -67,17 +71,29 @@ def _frame(plot: Any, span: Span, defaults: dict[str, Any]) -> None:  # noqa: AN
         plot.set_ylim(defaults["min"], top if top > 0 else 1)
     if plot.dataLim.height == 0 and plot.dataLim.y1 <= 0:
         plot.set_ylim(0, 1)
-    most = 3 if plot.get_window_extent().width < 240 else 6
-    plot.xaxis.set_major_locator(dates.AutoDateLocator(minticks=2, maxticks=most, tz=UTC))
+    plot.set_xticks(_days(_round_times(start, end, 2 if plot.get_window_extent().width < 260 else 5)))
     plot.xaxis.set_major_formatter(lambda day, _: _moment(dates.num2date(day, tz=UTC), end - start))
     unit, decimals = defaults.get("unit", "short"), defaults.get("decimals")
     plot.yaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=3))
+    if unit == "bytes":
+        bottom, high = plot.get_ylim()
+        step = 2 ** math.ceil(math.log2(max(high - bottom, 1) / 5))
+        plot.set_yticks(np.arange(0, high, step))
     plot.yaxis.set_major_formatter(lambda value, _: units.number(value, unit, decimals))
     plot.grid(color=theme.GRID, linewidth=0.8)
     plot.set_axisbelow(True)
     plot.tick_params(colors=theme.DIM, labelsize=points(theme.LABEL), length=0)
     for spine in plot.spines.values():
         spine.set_visible(False)
+
+
+def _round_times(start: datetime, end: datetime, most: int) -> list[datetime]:
+    """At most so many and one more, at round times."""
+    length = (end - start).total_seconds()
+    step = next((step for step in TIME_STEPS if length / step <= most), TIME_STEPS[-1])
+    first = math.ceil(start.timestamp() / step)
+    last = math.floor(end.timestamp() / step)
+    return [datetime.fromtimestamp(at * step, UTC) for at in range(first, last + 1)]
 
 
 def _days(times: list[datetime]) -> list[float]:
@@ -87,7 +103,7 @@ def _days(times: list[datetime]) -> list[float]:
 def _moment(at: datetime, length: timedelta) -> str:
     if length > timedelta(days=3):
         return at.strftime("%m-%d")
-    return at.strftime("%H:%M:%S" if length < timedelta(minutes=10) else "%H:%M")
+    return at.strftime("%H:%M:%S" if length < timedelta(minutes=2) else "%H:%M")
 
 
 def _legend(axes: Axes, names: list[str], colors: list[str]) -> float:
