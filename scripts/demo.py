@@ -7,11 +7,15 @@ started here is ended here, and nothing else. Every run has a topic, a schema an
 
   DEMO_SECONDS=60 make demo    ends by itself after so many seconds of payments
   DEMO_RATE=500 make demo      payments per second (default 100)
+  make demo SOURCE=simulate    invented customers and frauds instead of the committed payments
+  make demo SOURCE=api         pulls from an HTTP API: the imitation of a public one, ten payments a second
 
-Exit code 0: payments were scored, a mail arrived, and the accounts add up.
+Exit code 0: payments were scored, a mail arrived (but with SOURCE=api, where fraud is rare), the accounts add up, and
+report and pictures were made.
 """
 
 import fcntl
+import json
 import os
 import shlex
 import signal
@@ -24,6 +28,8 @@ from typing import TextIO
 
 from demo_figures import Database, Figures, Watched
 from demo_processes import ROOT, Child, Failed, die_with_parent, end, free_port, say, start, step
+from demo_results import Results, show
+from demo_sources import SOURCES, Asked
 
 STACK = [str(ROOT / "scripts/stack.sh")]
 NAME = ["--name", "demo"]
@@ -31,7 +37,6 @@ HOME = ROOT / ".stack/demo"
 # Left behind by a demo that was killed: the stack it names as its own is the next demo's to stop.
 OWNED = HOME / "started-by-demo"
 BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
-PAYMENTS = ROOT / "models/card/payments.csv.zst"
 BEGAN = time.monotonic()
 
 
@@ -80,6 +85,9 @@ class Demo:
     def __init__(self) -> None:
         self.rate = positive("DEMO_RATE", 100)
         self.seconds = positive("DEMO_SECONDS", float("inf"))
+        self.source = os.environ.get("SOURCE") or "replay"
+        if self.source not in SOURCES:
+            raise Usage(f"SOURCE: expected one of {', '.join(SOURCES)}, found {self.source!r}")
         self.stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime())
         self.schema = f"demo_{self.stamp}"
         self.topic = f"payments-{self.stamp.replace('_', '-')}"
@@ -90,6 +98,7 @@ class Demo:
         self.children: list[Child] = []
         self.database: Database | None = None
         self.stack_is_ours = False
+        self.target: Path | None = None
 
     def prepare(self) -> None:
         """Everything up to an empty schema and a running stack."""
@@ -107,9 +116,10 @@ class Demo:
         step([*STACK, "up", *NAME], self.env)
         self.folder.mkdir(parents=True)
         self.env = self.settings()
+        self.have_scraped()
         lines = (f"export {key}={shlex.quote(value)}\n" for key, value in self.env.items() if key.startswith("VIGIE_"))
         (HOME / "run").write_text("# source this file: settings of the last demo\n" + "".join(lines))
-        step([str(BINARIES / "vigie"), "migrate"], self.env)
+        step([str(BINARIES / "vigie"), "migrate", "--demo"], self.env)
 
     def settings(self) -> dict[str, str]:
         """The stack's variables and this run's own."""
@@ -122,18 +132,28 @@ class Demo:
             "VIGIE_STREAM__GROUP": f"demo-{self.stamp}",
             "VIGIE_STREAM__BUNDLE": "models/card",
             "VIGIE_HTTP__LISTEN": f"127.0.0.1:{free_port()}",
+            # A demo is short: what goes on is told every quarter of a minute, not every ten.
+            "VIGIE_INCIDENTS__COOLDOWN": "15s",
+            "VIGIE_INCIDENTS__HOURLY_CAP": "240",
+            "VIGIE_REPORT__TO": "manager@localhost",
         }
+
+    def have_scraped(self) -> None:
+        """Tells the stack's Prometheus where this run's metrics will be."""
+        self.target = Path(self.env["VIGIE_STACK_TARGETS"]) / "demo.json"
+        self.target.parent.mkdir(exist_ok=True)
+        self.target.write_text(json.dumps([{"targets": [self.env["VIGIE_HTTP__LISTEN"]]}]))
 
     def launch(self) -> Running:
         """Starts the producer, which makes the topic, and the processor, which waits for it."""
         title("payments")
-        replay = [str(BINARIES / "vigie-producer"), "replay", str(PAYMENTS), "--topic", self.topic, "--rate",
-                  f"{self.rate:g}", "--shift-to-now", "--partitions", "8", "--bundle", "card", "--ledger",
-                  str(self.ledger)]
-        producer = start(replay, self.env, self.folder / "producer.log")
-        self.children.append(producer)
+        source = SOURCES[self.source](Asked(BINARIES, self.topic, self.rate, self.ledger))
+        for helper in source.servers:
+            self.children.append(start(helper, self.env, self.folder / "api.log"))
+        producer = start(source.producer, self.env, self.folder / "producer.log")
+        self.children.insert(0, producer)
         vigie = start([str(BINARIES / "vigie"), "run"], self.env, self.folder / "vigie.log")
-        self.children.append(vigie)
+        self.children.insert(1, vigie)
         self.database = Database([*STACK, "psql", "desk", *NAME], self.env, self.schema, die_with_parent)
         mails = Path(self.env["VIGIE_STACK_MAILS"])
         say(self.where_to_look(mails))
@@ -145,6 +165,7 @@ class Demo:
                  f"round(score::numeric, 3) AS score, decision "
                  f"FROM {self.schema}.payments WHERE decision <> 'allow' ORDER BY amount DESC LIMIT 10")
         return (f"metrics   http://{self.env['VIGIE_HTTP__LISTEN']}/metrics\n"
+                f"Prometheus {self.env['VIGIE_STACK_PROMETHEUS']}\n"
                 f"mails     {mails.relative_to(ROOT)}/\n"
                 f"log       {self.folder.relative_to(ROOT)}/vigie.log\n"
                 f"query     scripts/stack.sh psql --name demo -- -c \"{query}\"\n"
@@ -188,16 +209,37 @@ class Demo:
         if running.producer.poll() is None:
             return False
         if figures.sent is None:
-            figures.sent = sum(1 for _ in self.ledger.open("rb"))
+            figures.sent = self.sent()
             figures.deadline = time.monotonic() + 60
-        stored = figures.page.events() >= figures.sent and figures.truth.unsent == 0 and figures.fresh
-        return stored or time.monotonic() >= figures.deadline
+        stored = figures.page.events() >= figures.sent and figures.lag() == 0
+        return stored and figures.truth.unsent == 0 and figures.fresh or time.monotonic() >= figures.deadline
+
+    def sent(self) -> int:
+        """What Kafka acknowledged; a producer without a ledger does not tell, and the lag has to do."""
+        return sum(1 for _ in self.ledger.open("rb")) if self.ledger.exists() else 0
+
+    def leave_results(self, running: Running) -> list[tuple[str, Path]]:
+        """The report on yesterday, mailed, and the dashboards as pictures; what was made, by name."""
+        title("the report on yesterday")
+        results = Results(BINARIES / "vigie", self.env, self.folder, self.schema, running.watched.mails)
+        made = [("mails", results.mails)]
+        day = results.yesterday(running.watched.database)
+        if day is None:
+            say("all payments are of today: its report comes tomorrow morning")
+        else:
+            made.append((f"report on {day}", results.report(day)))
+            made += [("its mail", mail) for mail in results.report_mails()]
+        title("pictures of the dashboards")
+        made += [(f"dashboard {picture.stem}", picture) for picture in results.pictures(day)]
+        return made
 
     def conclude(self, running: Running, figures: Figures) -> bool:
         """Ends the processor, reconciles, says what came of it; whether all of it is as promised."""
+        made = self.leave_results(running)
         drained = end(running.vigie, 15) == 0
         title("the accounts")
-        reconcile = [str(BINARIES / "vigie"), "reconcile", "--settled", "--ledger", str(self.ledger)]
+        ledger = ["--ledger", str(self.ledger)] if self.ledger.exists() else []
+        reconcile = [str(BINARIES / "vigie"), "reconcile", "--settled", *ledger]
         try:
             step(reconcile, self.env)
             holds = True
@@ -206,9 +248,12 @@ class Demo:
             holds = False
         title("summary")
         say(figures.summary())
+        show(made)
+        say(f"Prometheus             {self.env['VIGIE_STACK_PROMETHEUS']} while the stack runs "
+            "(scripts/stack.sh up --name demo)")
         problems = [words for words, bad in (
             ("no payment was scored", figures.page.scored == 0),
-            ("no mail arrived", figures.mails == 0),
+            ("no mail arrived", figures.mails == 0 and self.source != "api"),
             ("the accounts do not add up", not holds),
             ("vigie did not end by itself", not drained),
         ) if bad]
@@ -219,6 +264,8 @@ class Demo:
     def clean_up(self) -> None:
         for child in self.children:
             end(child, 15)
+        if self.target:
+            self.target.unlink(missing_ok=True)
         if self.database:
             self.database.close()
         if self.stack_is_ours:

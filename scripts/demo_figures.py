@@ -12,14 +12,16 @@ from pathlib import Path
 SAMPLE = re.compile(r"^(vigie_\w+)(?:\{(.*)\})? ([0-9.eE+-]+|NaN)$")
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 LATENCY = "vigie_end_to_end_seconds_bucket"
-# Decided payments against the truth that came with them, and alerts whose mail is not sent yet.
+# Decided payments against the truth that came with them, and alerts whose mail is not sent yet; not our own canary's.
 TRUTH = """
 SELECT count(*) FILTER (WHERE l.label),
        count(*) FILTER (WHERE l.label AND p.decision > 0),
        count(*) FILTER (WHERE NOT l.label AND p.decision > 0),
-       (SELECT count(*) FROM fraud_alerts AS a LEFT JOIN outbox AS o ON o.id = a.outbox_id WHERE o.sent_at IS NULL)
+       (SELECT count(*) FROM fraud_alerts AS a LEFT JOIN outbox AS o ON o.id = a.outbox_id
+        WHERE o.sent_at IS NULL AND a.origin = 0)
 FROM payments_scored AS p
 JOIN labels AS l USING (event_time, trans_num, account, event_day, stream)
+WHERE p.origin = 0
 """
 
 
@@ -44,10 +46,16 @@ class Page:
 
     @property
     def scored(self) -> int:
-        return int(self.total("vigie_events_total", outcome="scored"))
+        """Payments decided; unlike the events, these leave our own canary out."""
+        return int(self.total("vigie_decisions_total"))
+
+    @property
+    def dead(self) -> int:
+        return int(self.total("vigie_events_total", outcome="dead"))
 
     def events(self) -> int:
-        return int(self.total("vigie_events_total"))
+        """Records of the producer's that are dealt with."""
+        return self.scored + self.dead + int(self.total("vigie_events_total", outcome="duplicate"))
 
     def latencies(self) -> dict[float, float]:
         """Upper bound in seconds to the number of payments at or below it."""
@@ -215,11 +223,11 @@ class Figures:
     def summary(self) -> str:
         latencies, before = self.page.latencies(), (self.caught_up or Page()).latencies()
         p50, p99 = (milliseconds(quantile(share, latencies, before)) for share in (0.5, 0.99))
+        sent = "" if not self.sent else f"{self.sent:,} sent, "
         first = "never" if self.first_scored is None else f"{self.first_scored:.0f} s after the start"
         return "\n".join((
             f"first payment scored   {first}",
-            f"payments               {self.sent or 0:,} sent, {self.page.scored:,} scored, "
-            f"{int(self.page.total('vigie_events_total', outcome='dead')):,} dead letters",
+            f"payments               {sent}{self.page.scored:,} scored, {self.page.dead:,} dead letters",
             f"decisions              {self.decisions()}",
             f"fraud                  {self.fraud()}",
             f"record to stored row   p50 {p50}, p99 {p99} (without the first seconds)",
