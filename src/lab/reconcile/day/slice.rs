@@ -41,12 +41,13 @@ const COUNTERS: &str = "\
            next_offset - first_offset - scored - dead - duplicates - skipped \
     FROM stream_offsets WHERE stream = $1 ORDER BY partition";
 
-/// The days from one on that hold anything, by the tables there are.
+/// The days from one on that hold anything, by the tables there are. Names are compared as text: the planner may look at
+/// those of other relations first, and they are no days.
 const DAYS: &str = "\
     SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day \
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid \
     WHERE i.inhparent = 'payments_scored'::regclass \
-      AND to_date(right(c.relname, 8), 'YYYYMMDD') >= $1 \
+      AND right(c.relname, 8) >= to_char($1::date, 'YYYYMMDD') \
     ORDER BY day";
 
 const FIRSTS: &str = "\
