@@ -23,4 +23,4 @@ trap 'exit 143' TERM
 { scripts/stack.sh wipe --name pictures && scripts/stack.sh up --name pictures; } 8>&-
 # shellcheck source=/dev/null
 source .stack/pictures/env
-cd grafana && "$python" -m vigie_dashboards show ../docs/pictures
+"$python" -m vigie_dashboards show docs/pictures

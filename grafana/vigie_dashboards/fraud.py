@@ -69,7 +69,8 @@ def now_panels() -> list[Panel]:
             "Share of the payments that were sent to review or blocked.",
             Look("percentunit", 2, steps=[(None, ORANGE)]),
             Sql(f"""
-                SELECT sum(payments) FILTER (WHERE decision <> 'allow')::float8 / nullif(sum(payments), 0) AS share
+                SELECT coalesce(sum(payments) FILTER (WHERE decision <> 'allow'), 0)::float8
+                       / nullif(sum(payments), 0) AS share
                 FROM $schema.v_hourly WHERE {HOURS}
             """),
             size=size,
@@ -134,7 +135,8 @@ def over_time() -> list[Panel]:
             Look("percentunit", 2, colors={"not allowed": ORANGE, "labelled as fraud": RED}),
             Sql.series(f"""
                 SELECT $__timeGroupAlias(hour, $__interval),
-                       sum(payments) FILTER (WHERE decision <> 'allow')::float8 / sum(payments) AS "not allowed"
+                       coalesce(sum(payments) FILTER (WHERE decision <> 'allow'), 0)::float8 / sum(payments)
+                       AS "not allowed"
                 FROM $schema.v_hourly WHERE {HOURS} GROUP BY 1 ORDER BY 1
             """),
             Sql.series(

@@ -126,11 +126,11 @@ def counted(sources: Sources) -> int:
     return int(str(ask.select(sources.postgres, statement).rows[0][0]))
 
 
-def seen(run: Run, sources: Sources) -> float:
+def seen(run: Run, prometheus: Prometheus) -> float | None:
     """How many records Prometheus knows of."""
     instance = run.page.split("/")[2]
-    found = sources.prometheus.at(f'sum(vigie_events_total{{instance="{instance}"}})', datetime.now(UTC))
-    return float(found[0]["values"][0][1]) if found else 0.0
+    found = prometheus.at(f'sum(vigie_events_total{{instance="{instance}"}})', datetime.now(UTC))
+    return float(found[0]["values"][0][1]) if found else None
 
 
 def wait_for(what: str, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
@@ -171,6 +171,9 @@ def processor(folder: Path, build: str = "debug", **settings: str) -> Iterator[R
         wait_for("vigie answers", lambda: vigie.poll() is not None or _answers(run.page))
         if vigie.poll() is not None:
             raise RuntimeError(f"vigie has ended:\n{log.read_text()}")
+        # What grew before Prometheus looked for the first time has no rate.
+        prometheus = Prometheus(os.environ["VIGIE_STACK_PROMETHEUS"])
+        wait_for("Prometheus scrapes it", lambda: seen(run, prometheus) is not None)
         yield run
     finally:
         target.unlink(missing_ok=True)
