@@ -130,6 +130,28 @@ async fn a_clean_pass_balances_with_its_ledger_and_with_a_second_pass() {
     }
 }
 
+#[tokio::test]
+async fn our_own_canary_is_in_no_ledger_and_nothing_is_said_to_be_invented() {
+    let config = migrated().await;
+    pass(&config).await;
+    owner(&config)
+        .await
+        .batch_execute(
+            "UPDATE payments_scored SET origin = 2 WHERE source_partition = 0 AND source_offset = 3;
+             UPDATE fraud_alerts SET origin = 2 WHERE source_partition = 0 AND source_offset = 3",
+        )
+        .await
+        .unwrap();
+    let customers = sent().filter(|payment| (payment.partition, payment.offset) != (0, 3));
+    let ledger = ledger("canary.tsv.zst", customers);
+    let request = Reconcile {
+        ledger: vec![ledger.0.clone()],
+        ..Reconcile::default()
+    };
+    let report = report(&config, &request).await;
+    assert!(report.holds, "{report}");
+}
+
 /// The two alerts in one incident, told of in one notice.
 const TOLD: &str = "
     INSERT INTO incidents (kind, group_by, group_key, stream, severity, opened_at, last_alert_at, alerts, untold)

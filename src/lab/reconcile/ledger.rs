@@ -47,11 +47,12 @@ const LOST: &str = "\
                       WHERE p.stream = $1 AND p.event_time = s.event_time \
                         AND p.trans_num = s.trans_num AND p.account = s.account)";
 
+/// Our own canary is in no producer's ledger.
 const INVENTED: &str = "\
     SELECT format('%s of account %s at %s is stored, and was not sent', \
                   p.trans_num, encode(p.account, 'hex'), p.event_time) \
     FROM payments_scored AS p \
-    WHERE p.stream = $1 \
+    WHERE p.stream = $1 AND p.origin <> 2 \
       AND NOT EXISTS (SELECT FROM sent AS s \
                       WHERE s.event_time = p.event_time AND s.trans_num = p.trans_num \
                         AND s.account = p.account)";
@@ -62,7 +63,7 @@ const SUMS: &str = "\
     FROM (SELECT account, sum(amount) AS total, count(*) AS payments \
           FROM sent GROUP BY account) AS s \
     FULL JOIN (SELECT account, sum(amount) AS total, count(*) AS payments \
-               FROM payments_scored WHERE stream = $1 GROUP BY account) AS p USING (account) \
+               FROM payments_scored WHERE stream = $1 AND origin <> 2 GROUP BY account) AS p USING (account) \
     WHERE s.total IS DISTINCT FROM p.total OR s.payments IS DISTINCT FROM p.payments";
 
 const FIGURES: &str = "\
