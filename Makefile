@@ -18,7 +18,7 @@ setup: ## Install and download what is missing: packages, Kafka, the ONNX runtim
 	@scripts/stack.sh download
 	@cargo fetch --locked
 
-# DEMO_SECONDS=60 ends it by itself, DEMO_RATE=500 makes it faster.
+# DEMO_SECONDS=60 ends it by itself, DEMO_RATE=500 makes it faster, SOURCE=simulate or SOURCE=api takes other payments.
 demo: ## Replay real card payments with fraud in them through everything, and show what happens
 	@python3 scripts/demo.py
 
