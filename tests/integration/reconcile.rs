@@ -266,9 +266,9 @@ async fn whatever_is_missing_or_too_much_is_found() {
             vec!["alerts"],
         ),
         (
-            // A canary has an alert, whatever was decided.
+            // A canary has an alert, whatever was decided, and is none of the producer's.
             "UPDATE payments_scored SET origin = 2 WHERE trans_num = 't-0-4'",
-            vec!["alerts"],
+            vec!["alerts", "sums"],
         ),
         (
             // What was loaded from the past has none.
