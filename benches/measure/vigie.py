@@ -26,6 +26,8 @@ class Vigie:
             "VIGIE_STREAM__TOPIC": topic,
             "VIGIE_STREAM__GROUP": f"{topic}-{schema}",
             "VIGIE_HTTP__LISTEN": self.address,
+            # Payments are counted, and a canary is one more.
+            "VIGIE_CANARY__EVERY": "0s",
         }
         if settings.lanes:
             self._environment["VIGIE_STREAM__LANES"] = settings.lanes
