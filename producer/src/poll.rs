@@ -111,8 +111,9 @@ fn prepare(arguments: PollArgs) -> anyhow::Result<(Poll, Sender)> {
         seen: Seen::default(),
         counts: Counts::default(),
     };
-    target.make_topic()?;
+    // It listens for signals: whoever sees the topic may ask for the end.
     let sender = Sender::new("the polling", &target, Rate::Max, None, None)?;
+    target.make_topic()?;
     Ok((poll, sender))
 }
 
