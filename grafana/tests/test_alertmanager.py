@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from alerts import ROOT
+
+from vigie_dashboards.running import free_port
 
 TOOLS = Path(os.environ["VIGIE_STACK_TOOLS"])
 CONFIG = ROOT / "alertmanager/alertmanager.yml"
@@ -53,16 +54,6 @@ def wait_for(what: str, condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {DEADLINE:.0f} s"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    while True:
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", random.randrange(20000, 32000)))  # noqa: S311
-            except OSError:
-                continue
-            return int(listener.getsockname()[1])
 
 
 def answers(address: str) -> bool:

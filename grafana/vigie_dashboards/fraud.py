@@ -16,6 +16,7 @@ from .panels import (
     bars,
     graph,
     in_column,
+    in_rows,
     number,
     rows,
     spread,
@@ -39,17 +40,14 @@ def build() -> dashboard.Dashboard:
         .readonly()
         .variables(variables())
     )
-    for title, panels in (
+    return in_rows(
+        page,
         ("What is being stolen?", now_panels()),
         ("Over time", over_time()),
         ("How well it is seen", quality_panels()),
         ("Which payments", payment_panels()),
         ("Where, and from whom", where_panels()),
-    ):
-        page = page.with_row(dashboard.Row(title))
-        for panel in panels:
-            page = page.with_panel(panel)
-    return page
+    )
 
 
 def now_panels() -> list[Panel]:

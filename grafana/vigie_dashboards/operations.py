@@ -16,6 +16,7 @@ from .panels import (
     Look,
     Panel,
     graph,
+    in_rows,
     now,
     nows,
     number,
@@ -57,18 +58,15 @@ def build() -> dashboard.Dashboard:
         .readonly()
         .with_variable(instance())
     )
-    for title, panels in (
+    return in_rows(
+        page,
         ("Is it well?", now_panels()),
         ("In and out", flow_panels()),
         ("How fast", speed_panels()),
         ("What goes wrong", trouble_panels()),
         ("Are people told?", told_panels()),
         ("The processors themselves", process_panels()),
-    ):
-        page = page.with_row(dashboard.Row(title))
-        for panel in panels:
-            page = page.with_panel(panel)
-    return page
+    )
 
 
 def instance() -> dashboard.QueryVariable:

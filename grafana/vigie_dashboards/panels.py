@@ -216,3 +216,12 @@ def _finished(
     for query in queries:
         panel = panel.with_target(query)
     return panel
+
+
+def in_rows(page: dashboard.Dashboard, *rows: tuple[str, list[Panel]]) -> dashboard.Dashboard:
+    """The page with these panels, row by row under their titles."""
+    for title, panels in rows:
+        page = page.with_row(dashboard.Row(title))
+        for panel in panels:
+            page = page.with_panel(panel)
+    return page

@@ -15,6 +15,7 @@ from .panels import (
     bars,
     graph,
     in_column,
+    in_rows,
     number,
     rows,
     spread,
@@ -41,16 +42,13 @@ def build() -> dashboard.Dashboard:
         .readonly()
         .variables(variables())
     )
-    for title, panels in (
+    return in_rows(
+        page,
         ("The day", day_panels()),
         ("Against the days before", before_panels()),
         ("Where, and from whom", where_panels()),
         ("Nothing is missing", missing_panels()),
-    ):
-        page = page.with_row(dashboard.Row(title))
-        for panel in panels:
-            page = page.with_panel(panel)
-    return page
+    )
 
 
 def day_panels() -> list[Panel]:
