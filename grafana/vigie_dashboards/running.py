@@ -98,12 +98,15 @@ def connect(user: str, secret: str) -> psycopg.Connection[tuple[Value, ...]]:
 def settle(run: Run) -> None:
     """Until whatever was sent is stored, and in the figures."""
     wait_for("nothing waits in Kafka", _quiet(run), LONG)
-    since = time.monotonic()
-    wait_for(
-        "the figures have all of it",
-        lambda: 0 < run.total("vigie_figures_age_seconds") < time.monotonic() - since,
-        LONG,
-    )
+    count(run.schema)
+
+
+def count(schema: str) -> None:
+    """Until everything that is stored now is in the figures."""
+    with connect("vigie_desk", "desk_password") as desk:
+        [(now,)] = ask.select(desk, "SELECT now()::text").rows
+        statement = f"SELECT FROM {schema}.figures_rounds WHERE complete_at > '{now}'"
+        wait_for("the figures have all of it", lambda: bool(ask.select(desk, statement).rows), LONG)
 
 
 def _quiet(run: Run) -> Callable[[], bool]:
@@ -118,12 +121,6 @@ def _quiet(run: Run) -> Callable[[], bool]:
         return time.monotonic() - last[1] > QUIET
 
     return is_quiet
-
-
-def counted(sources: Sources) -> int:
-    """How many payments the figures have."""
-    statement = f"SELECT coalesce(sum(payments), 0)::bigint FROM {sources.schema}.v_hourly"  # noqa: S608
-    return int(str(ask.select(sources.postgres, statement).rows[0][0]))
 
 
 def seen(run: Run, prometheus: Prometheus) -> float | None:
