@@ -11,14 +11,13 @@ use tokio_postgres::{Client, Error};
 
 /// How long a single step may take: at most an hour of payments, or a day that is long past.
 const STEP_LIMIT: &str = "SET statement_timeout = '10min'";
-/// Shortest and longest pause between two rounds.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
-/// A round is followed by a pause this many times as long, so that counting stays at a tenth of
+/// Shortest pause between two rounds.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Longest pause between two steps or rounds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A step is followed by a pause this many times as long, so that counting stays at a tenth of
 /// one of the server's cores.
 const REST: u32 = 9;
-
-/// Longest pause between two steps of a round.
-const LONGEST_BREATH: Duration = Duration::from_secs(1);
 
 /// How the figures stand.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +31,8 @@ pub struct State {
 /// How much of the server counting may take.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace<'a> {
-    /// Every step is followed by a pause as long as itself: nobody waits for the figures.
+    /// Every step is followed by a longer pause: nobody waits for the figures, the lanes wait for
+    /// the server.
     Gentle,
     /// Somebody waits, and looks at this bar.
     AtOnce(&'a ProgressBar),
@@ -64,13 +64,12 @@ pub async fn bring_up_to_date(
     pace: Pace<'_>,
 ) -> Result<Duration, Error> {
     client.batch_execute(STEP_LIMIT).await?;
-    let began = Instant::now();
     // A round that was begun before goes only as far as the stream was then.
     if is_under_way(client, stream).await? {
         finish_round(client, stream, pace).await?;
     }
-    finish_round(client, stream, pace).await?;
-    Ok((began.elapsed() * REST).clamp(PAUSES.0, PAUSES.1))
+    let rest = finish_round(client, stream, pace).await?;
+    Ok(rest.max(PAUSE))
 }
 
 async fn is_under_way(client: &Client, stream: i16) -> Result<bool, Error> {
@@ -83,17 +82,19 @@ async fn is_under_way(client: &Client, stream: i16) -> Result<bool, Error> {
     row.try_get(0)
 }
 
-async fn finish_round(client: &Client, stream: i16, pace: Pace<'_>) -> Result<(), Error> {
+/// Steps until the round is whole; how long to rest from the last of them.
+async fn finish_round(client: &Client, stream: i16, pace: Pace<'_>) -> Result<Duration, Error> {
     loop {
         let began = Instant::now();
         let row = client
             .query_one("SELECT figures_step($1)", &[&stream])
             .await?;
+        let rest = (began.elapsed() * REST).min(LONGEST_PAUSE);
         if row.try_get(0)? {
-            return Ok(());
+            return Ok(rest);
         }
         match pace {
-            Pace::Gentle => tokio::time::sleep(began.elapsed().min(LONGEST_BREATH)).await,
+            Pace::Gentle => tokio::time::sleep(rest).await,
             Pace::AtOnce(bar) => show(client, stream, bar).await?,
         }
     }
