@@ -8,7 +8,7 @@ CARGO_DENY := .stack/cache/tools/bin/cargo-deny
 
 BUNDLE ?= card
 
-.PHONY: help setup demo test check bench bench-check deny train train-check dashboards dashboards-check pictures panels-bench stack-up stack-down stack-status stack-wipe
+.PHONY: help setup demo test check bench bench-check deny compose-check image-check train train-check dashboards dashboards-check pictures panels-bench stack-up stack-down stack-status stack-wipe
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
