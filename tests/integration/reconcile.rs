@@ -1,5 +1,6 @@
 //! `vigie reconcile`: what balances, and every way in which it may not.
 
+mod boundaries;
 mod day;
 
 use std::io::Write;

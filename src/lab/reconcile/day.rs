@@ -2,9 +2,11 @@
 //! decisions comes out the same when it is recomputed from what is stored.
 //!
 //! A day is the stream's own: it begins in a partition with the first record that pays on that
-//! day or later, and ends where the next day begins. So every offset belongs to one day, also
-//! that of a late payment or of a record that tells no time.
+//! day or later and was stored when that day had begun, and ends where the next day begins. So
+//! every offset belongs to one day, also that of a late payment, of one that is dated ahead, or of
+//! a record that tells no time.
 
+mod gone;
 mod recompute;
 mod sample;
 mod slice;
@@ -53,6 +55,10 @@ pub struct DayAccount {
     pub missing: i64,
     /// Rows beyond the offsets there are.
     pub doubled: i64,
+    /// Payments that pay on the day and were counted by the figures, and are gone.
+    pub gone: i64,
+    /// Dead letters that were stored on the day and counted, and are gone.
+    pub letters_gone: i64,
     /// Decisions that were recomputed.
     pub recomputed: usize,
     /// Decisions chosen that another model or policy took: they cannot be recomputed here.
@@ -100,10 +106,19 @@ pub async fn account(config: &Config, login: Login, asked: Asked) -> anyhow::Res
     let stream = config.stream.id;
     let slices = slice::of_day(&snapshot, stream, day).await?;
     let counted = slice::count(&snapshot, stream, &slices).await?;
+    let (gone, letters_gone) = gone::of_day(&snapshot, stream, day).await?;
     let chosen = sample::choose(&snapshot, stream, day, (asked.sample, seed)).await?;
     let outcome = recompute::compare(config, &snapshot, chosen).await?;
     snapshot.rollback().await?;
     let mut differences = counted.differences;
+    for (lost, what) in [(gone, "payments"), (letters_gone, "dead letters")] {
+        if lost > 0 {
+            differences.push(format!(
+                "{what}: {} were counted when they were stored and are gone",
+                grouped(lost)
+            ));
+        }
+    }
     let holds = differences.is_empty() && outcome.different == 0;
     differences.extend(outcome.examples);
     Ok(DayAccount {
@@ -117,6 +132,8 @@ pub async fn account(config: &Config, login: Login, asked: Asked) -> anyhow::Res
         rest_is: counted.rest_is,
         missing: counted.missing,
         doubled: counted.doubled,
+        gone,
+        letters_gone,
         recomputed: outcome.recomputed,
         other_version: outcome.other_version,
         different: outcome.different,
@@ -128,8 +145,37 @@ pub async fn account(config: &Config, login: Login, asked: Asked) -> anyhow::Res
 impl fmt::Display for DayAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.consumed == 0 {
-            return write!(f, "nothing of {} was consumed", self.day);
+            write!(f, "nothing of {} was consumed", self.day)?;
+        } else {
+            self.write_offsets(f)?;
         }
+        for (gone, what) in [(self.gone, "payments"), (self.letters_gone, "dead letters")] {
+            if gone > 0 {
+                write!(f, "; {} {what} are GONE", grouped(gone))?;
+            }
+        }
+        if self.consumed == 0 {
+            if self.recomputed + self.other_version == 0 {
+                return Ok(());
+            }
+            f.write_str("; its payments were read on other days")?;
+        }
+        write!(
+            f,
+            "; {} sampled decisions recomputed from stored history, {} different",
+            grouped(self.recomputed as i64),
+            grouped(self.different as i64)
+        )?;
+        match self.other_version {
+            0 => Ok(()),
+            other => write!(f, ", {} of another version", grouped(other as i64)),
+        }
+    }
+}
+
+impl DayAccount {
+    /// The day's offsets, and what became of them.
+    fn write_offsets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest_is = match self.rest_is {
             Rest::Duplicates => "duplicates",
             Rest::Skipped => "skipped",
@@ -152,16 +198,7 @@ impl fmt::Display for DayAccount {
         if self.doubled > 0 {
             write!(f, " - {} DOUBLED", grouped(self.doubled))?;
         }
-        write!(
-            f,
-            "; {} sampled decisions recomputed from stored history, {} different",
-            grouped(self.recomputed as i64),
-            grouped(self.different as i64)
-        )?;
-        match self.other_version {
-            0 => Ok(()),
-            other => write!(f, ", {} of another version", grouped(other as i64)),
-        }
+        Ok(())
     }
 }
 
@@ -205,6 +242,8 @@ mod tests {
             rest_is: Rest::Duplicates,
             missing: 0,
             doubled: 0,
+            gone: 0,
+            letters_gone: 0,
             recomputed: 1_000,
             other_version: 0,
             different: 0,
@@ -228,6 +267,8 @@ mod tests {
             canaries: 120,
             scored: 1_203_276,
             missing: 2,
+            gone: 1,
+            letters_gone: 3,
             rest_is: Rest::DuplicatesOrSkipped,
             recomputed: 990,
             other_version: 10,
@@ -237,17 +278,27 @@ mod tests {
         assert_eq!(
             account.to_string(),
             "1,203,441 consumed = 1,203,276 scored + 120 canaries + 40 dead + 3 duplicates or \
-             skipped + 2 MISSING; 990 sampled decisions recomputed from stored history, 1 \
+             skipped + 2 MISSING; 1 payments are GONE; 3 dead letters are GONE; 990 sampled decisions recomputed from stored history, 1 \
              different, 10 of another version"
         );
     }
 
     #[test]
     fn a_day_without_records_says_so() {
-        let account = DayAccount {
+        let nothing = DayAccount {
             consumed: 0,
+            recomputed: 0,
             ..account()
         };
-        assert_eq!(account.to_string(), "nothing of 2026-11-20 was consumed");
+        assert_eq!(nothing.to_string(), "nothing of 2026-11-20 was consumed");
+        let read_on_others = DayAccount {
+            recomputed: 200,
+            ..nothing
+        };
+        assert_eq!(
+            read_on_others.to_string(),
+            "nothing of 2026-11-20 was consumed; its payments were read on other days; 200 sampled \
+             decisions recomputed from stored history, 0 different"
+        );
     }
 }

@@ -88,7 +88,8 @@ fn token(bytes: &[u8]) -> Token {
 }
 
 /// Each payment of an account strictly before one of the sample, in its partition, at a lower
-/// offset, and not further back than the longest window.
+/// offset, and not further back than the longest window. The planner knows nothing of a day that
+/// was just filled; without the offset it would make a join of it, and read the day once for each.
 const HISTORIES: &str = "\
     SELECT s.number, h.event_time, h.amount, h.source_offset \
     FROM unnest($1::integer[], $2::bytea[], $3::timestamptz[], $4::integer[], $5::bigint[]) \
@@ -97,7 +98,8 @@ const HISTORIES: &str = "\
                   WHERE p.account = s.account AND p.event_time < s.event_time \
                     AND p.event_time >= s.event_time - $6 * INTERVAL '1 microsecond' \
                     AND p.event_day BETWEEN $7 AND $8 AND p.stream = $9 \
-                    AND p.source_partition = s.partition AND p.source_offset < s.below) AS h";
+                    AND p.source_partition = s.partition AND p.source_offset < s.below \
+                  OFFSET 0) AS h";
 
 /// What was known of each, in the sample's order; `longest` is the longest window.
 pub(super) async fn known(

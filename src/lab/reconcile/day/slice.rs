@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::{Error, Transaction};
 
 use super::Rest;
-use crate::database::Day;
+use crate::database::{Day, Moment};
 
 /// How many sentences about partitions are shown.
 const EXAMPLES: usize = 5;
@@ -41,8 +41,8 @@ const COUNTERS: &str = "\
            next_offset - first_offset - scored - dead - duplicates - skipped \
     FROM stream_offsets WHERE stream = $1 ORDER BY partition";
 
-/// The days from one on that hold anything, by the tables there are. Names are compared as text: the planner may look at
-/// those of other relations first, and they are no days.
+/// The days from one on that hold anything, by the tables there are. Names are compared as text:
+/// the planner may look at those of other relations first, and they are no days.
 const DAYS: &str = "\
     SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day \
     FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid \
@@ -50,9 +50,13 @@ const DAYS: &str = "\
       AND right(c.relname, 8) >= to_char($1::date, 'YYYYMMDD') \
     ORDER BY day";
 
+/// Midnight, when a stream's day begins.
+const MIDNIGHT: &str = "\
+    SELECT $1::date::timestamp AT TIME ZONE business_zone FROM streams WHERE stream = $2";
+
 const FIRSTS: &str = "\
     SELECT source_partition, min(source_offset) FROM payments_scored \
-    WHERE event_day = $1 AND stream = $2 GROUP BY source_partition";
+    WHERE event_day = $1 AND stream = $2 AND scored_at >= $3 GROUP BY source_partition";
 
 /// The day's offsets, by partition; those without any are left out.
 pub(super) async fn of_day(
@@ -92,7 +96,9 @@ pub(super) async fn of_day(
     Ok(slices)
 }
 
-/// For each partition the first offset that pays on the day or later, where there is one.
+/// For each partition the first offset that pays on the day or later, where there is one. What was
+/// stored before that day began is dated ahead and begins nothing, or one wrong clock would take
+/// the day before out of the account.
 async fn begins(
     snapshot: &Transaction<'_>,
     stream: i16,
@@ -100,6 +106,10 @@ async fn begins(
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, i64>, Error> {
     let mut begins: BTreeMap<i32, i64> = BTreeMap::new();
+    let Some(midnight) = snapshot.query_opt(MIDNIGHT, &[&day, &stream]).await? else {
+        return Ok(begins);
+    };
+    let midnight: Moment = midnight.try_get(0)?;
     let days = snapshot.query(DAYS, &[&day]).await?;
     let mut days = days.iter().map(|row| row.try_get::<_, Day>(0));
     let mut last = day;
@@ -107,7 +117,7 @@ async fn begins(
     while begins.len() < partitions.len()
         && let Some(day) = days.next().transpose()?
     {
-        for row in snapshot.query(FIRSTS, &[&day, &stream]).await? {
+        for row in snapshot.query(FIRSTS, &[&day, &stream, &midnight]).await? {
             lower(&mut begins, row.try_get(0)?, row.try_get(1)?);
         }
         last = day;
@@ -120,10 +130,11 @@ async fn begins(
     let query = format!(
         "SELECT source_partition, min(source_offset) FROM payments_scored \
          WHERE event_day > DATE '1970-01-01' + {} AND stream = {stream} AND ({earlier}) \
+           AND scored_at >= $1 \
          GROUP BY source_partition",
         last.0
     );
-    for row in snapshot.query(&query, &[]).await? {
+    for row in snapshot.query(&query, &[&midnight]).await? {
         lower(&mut begins, row.try_get(0)?, row.try_get(1)?);
     }
     Ok(begins)
