@@ -182,6 +182,28 @@ mod tests {
     }
 
     #[test]
+    fn vigie_keeps_the_id_whatever_the_moment_s_digits_are() {
+        let translator = translator();
+        let mut records = Records::default();
+        let ids: Vec<String> = (0..40)
+            .map(|after| {
+                let drawn = (NOW / 1_000 - after).to_string();
+                let row = cells(&[("current_time", &drawn)]);
+                let payment = translator.payment(&row, NOW).unwrap();
+                let (key, payload) = (payment.key.as_bytes(), &payment.payload);
+                records.push((0, after), NOW, Some(key), Some(payload));
+                payment.id
+            })
+            .collect();
+        let (events, dead) = decode(&translator.decoder, &records);
+        assert!(dead.is_empty());
+        let kept = events.texts(translator.schema.roles.id);
+        for (row, id) in ids.iter().enumerate() {
+            assert_eq!(kept.get(row).unwrap(), id);
+        }
+    }
+
+    #[test]
     fn a_row_that_vigie_would_refuse_is_told_by_column() {
         for (change, words) in [
             (("amt", "much"), "column `amt`: wrong_type"),

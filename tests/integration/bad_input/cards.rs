@@ -188,6 +188,29 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
+/// As `vigie-producer poll` makes them; of ten moments one has the check digit of a card number.
+#[tokio::test]
+async fn an_id_that_ends_with_a_moment_is_stored_as_it_was_sent() {
+    let place = Place::new("moments", 1).await;
+    let start = recently().as_millisecond();
+    let mut sent: Vec<String> = (start..start + 30)
+        .map(|moment| format!("3cb54a48d7a1f0c5:{moment}"))
+        .collect();
+    let case = |id: &String| {
+        let event = Event::new(id, &account(61_000), recently());
+        Case::new(id, Record::payment(0, &event), SCORED)
+    };
+    let cases: Vec<Case> = sent.iter().map(case).collect();
+    let vigie = sent_and_checked(&place, &cases).await;
+    let client = place.look().await;
+    let query = "SELECT trans_num FROM payments_scored ORDER BY trans_num COLLATE \"C\"";
+    let rows = client.query(query, &[]).await.unwrap();
+    let stored: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    sent.sort();
+    assert_eq!(stored, sent);
+    stop(vigie).await;
+}
+
 #[tokio::test]
 async fn a_card_number_of_19_digits_is_one_account_as_text_as_integer_and_grouped() {
     let place = Place::new("one-account", 1).await;
