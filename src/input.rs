@@ -34,7 +34,7 @@ pub use columns::write_event;
 pub use error::{InputError, Place};
 pub use moment::TimeWriter;
 pub use span::{Span, Window, passes};
-pub use tail::Patience;
+pub use tail::{Lull, Patience};
 
 const DAY: Micros = 86_400_000_000;
 
@@ -109,7 +109,8 @@ impl Input {
 
     /// Follows a CSV or a file of JSON lines as it grows, also when it is replaced by another of its
     /// name; it need not be there yet. Rows end when `patience` does, asked whenever there is
-    /// nothing to read; a last line that is half written is waited for.
+    /// nothing to read; a last line that is half written is waited for, and left out when another
+    /// file has the name by then. From then on nothing more of the old one is read.
     ///
     /// # Errors
     /// When the schema's times cannot be moved by days.
@@ -224,10 +225,9 @@ impl Input {
                 }
             };
             match advanced {
-                Ok(true) => return Ok(true),
-                // The file was replaced: the one that has its name now is read from its start.
-                Ok(false) => self.rows = None,
-                Err(Problem::Unreadable(error)) if Tail::is_cut_short(&error) => self.rows = None,
+                Ok(advanced) => return Ok(advanced),
+                // The file that has the name now is read from its start.
+                Err(Problem::Unreadable(error)) if Tail::begins_anew(&error) => self.rows = None,
                 Err(Problem::Unreadable(error)) if Tail::is_end(&error) => return Ok(false),
                 Err(problem) => return Err(problem.of(&self.path)),
             }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use vigie::bundle::Schema;
 use vigie::engine::batch::{Micros, Records};
 use vigie::engine::decode::{Decoder, decode};
-use vigie::input::{Input, Pass, Place, Row, Window};
+use vigie::input::{Input, Lull, Pass, Place, Row, Window};
 
 use crate::ledger::Entry;
 use crate::signals::Signals;
@@ -117,8 +117,14 @@ impl Reader {
         let Some(signals) = self.follow.clone() else {
             return Ok(Input::open(&self.file, &self.schema)?);
         };
-        let patience = move || {
-            std::thread::sleep(GROWTH);
+        let file = self.file.display().to_string();
+        let patience = move |lull| {
+            match lull {
+                Lull::Quiet => std::thread::sleep(GROWTH),
+                Lull::HalfLine => eprintln!(
+                    "{file} was replaced or cut short in the middle of a line: that line is left out"
+                ),
+            }
             !signals.stop()
         };
         Ok(Input::follow(&self.file, &self.schema, Box::new(patience))?)

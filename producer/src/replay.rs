@@ -47,7 +47,8 @@ pub struct ReplayArgs {
     /// Only payments before then; a date is its midnight in the time field's zone
     #[arg(long)]
     to: Option<Moment>,
-    /// Go on as the file grows (CSV or JSON lines), also when it is replaced, until a signal
+    /// Go on as the file grows (CSV or JSON lines), also when it is replaced, until a signal. Once
+    /// another file has the name, what is still added to the old one is not read
     #[arg(long, conflicts_with_all = ["repeat", "shift_to_now"])]
     follow: bool,
     /// Mark the payments so that they fill the history only: no alert, mail or published decision

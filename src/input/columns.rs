@@ -1,7 +1,7 @@
 //! Columns that a file names once for all its rows.
 
 use super::Change;
-use super::error::Problem;
+use super::error::{Place, Problem};
 use super::json::JsonColumn;
 use crate::bundle::{Field, Schema};
 
@@ -14,30 +14,37 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Checks the names against the schema.
+    /// Checks the names against the schema. They stand in the `header`, where the file has one.
     ///
     /// # Errors
     /// When a required field has no column, or a name stands twice.
-    pub(super) fn new(names: &[&str], schema: &Schema) -> Result<Self, Problem> {
+    pub(super) fn new(
+        names: &[&str],
+        schema: &Schema,
+        header: Option<Place>,
+    ) -> Result<Self, Problem> {
+        let unfit = |name: &str, problem: String| match header {
+            Some(place) => Problem::Cell(place, name.to_owned(), format!("the header {problem}")),
+            None => Problem::Header(format!("column `{name}`: the file {problem}")),
+        };
         for (index, name) in names.iter().enumerate() {
             if names[..index].contains(name) {
-                let problem = format!("the header names the column `{name}` twice");
-                return Err(Problem::Header(problem));
+                return Err(unfit(name, "names it twice".into()));
             }
         }
         let position = |key: &str| names.iter().position(|name| *name == key);
         for field in schema.fields.iter().filter(|field| field.required) {
             if position(&field.key).is_none() {
-                return Err(Problem::Header(format!(
-                    "the header has no column `{}`, which the bundle's field `{}` requires",
-                    field.key, field.name
-                )));
+                let problem = format!(
+                    "has no such column, which the bundle's field `{}` requires",
+                    field.name
+                );
+                return Err(unfit(&field.key, problem));
             }
         }
         let role = |field: usize| {
             let key = &schema.field(field).key;
-            position(key)
-                .ok_or_else(|| Problem::Header(format!("the header has no column `{key}`")))
+            position(key).ok_or_else(|| unfit(key, "has no such column".into()))
         };
         Ok(Self {
             columns: names

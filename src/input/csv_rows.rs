@@ -26,11 +26,16 @@ impl CsvRows {
             Ok(header) => header.clone(),
             Err(error) => return Err(of_csv(None, &error)),
         };
+        let place = Place::Line(header.position().map_or(1, csv::Position::line));
+        if header.is_empty() {
+            let problem = "expected a header, found nothing";
+            return Err(Problem::Row(place, problem.into()));
+        }
         let names: Vec<&str> = header.iter().collect();
         Ok(Self {
+            columns: Columns::new(&names, schema, Some(place))?,
             reader,
             record: StringRecord::new(),
-            columns: Columns::new(&names, schema)?,
         })
     }
 

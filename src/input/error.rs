@@ -39,7 +39,7 @@ pub enum InputError {
         /// What the system or the decompressor said.
         source: io::Error,
     },
-    /// The header does not go with the bundle.
+    /// The file as a whole, or its columns where it has no lines, do not go with the bundle.
     #[error("{path}: {problem}")]
     Header {
         /// The file.

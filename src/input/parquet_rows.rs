@@ -69,7 +69,7 @@ impl ParquetRows {
             }
         }
         let names: Vec<&str> = kept.iter().map(|column| column.name()).collect();
-        let columns = Columns::new(&names, schema)?;
+        let columns = Columns::new(&names, schema, None)?;
         let projection = Type::group_type_builder(root.name())
             .with_fields(kept)
             .build()

@@ -6,15 +6,27 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Waits a moment; false when nothing more is to be waited for.
-pub type Patience = Box<dyn FnMut() -> bool + Send>;
+/// What is told of a file that grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lull {
+    /// There is nothing to read now.
+    Quiet,
+    /// The file was replaced or cut short in the middle of a line, which is left out.
+    HalfLine,
+}
 
-/// Reads a file as it grows. The text ends where the file was replaced. When it was cut short or
+/// Hears of each lull and waits a moment where it is quiet; false when nothing more is to be waited
+/// for.
+pub type Patience = Box<dyn FnMut(Lull) -> bool + Send>;
+
+/// Reads a file as it grows. Its text has no end: where the file was replaced or cut short, or
 /// patience ended, a read fails, so that nobody takes a half-written line for a whole one.
 pub(super) struct Tail {
     path: PathBuf,
     file: Option<File>,
     at: u64,
+    /// Whether what was read ends with a whole line.
+    line_ended: bool,
     patience: Arc<Mutex<Patience>>,
 }
 
@@ -25,6 +37,7 @@ impl Tail {
             path: path.to_path_buf(),
             file: None,
             at: 0,
+            line_ended: true,
             patience: Arc::clone(patience),
         }
     }
@@ -34,18 +47,30 @@ impl Tail {
         error.kind() == io::ErrorKind::TimedOut
     }
 
-    /// Whether a read failed because what was read is not in the file any more.
-    pub(super) fn is_cut_short(error: &io::Error) -> bool {
+    /// Whether a read failed because the file of that name is another now, or begins anew.
+    pub(super) fn begins_anew(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::StaleNetworkFileHandle
     }
 
     fn wait(&self) -> io::Result<()> {
-        let mut patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
-        if patience() {
+        if self.tell(Lull::Quiet) {
             Ok(())
         } else {
             Err(io::ErrorKind::TimedOut.into())
         }
+    }
+
+    fn tell(&self, lull: Lull) -> bool {
+        let mut patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        patience(lull)
+    }
+
+    /// Nothing more is to be read of the file.
+    fn left(&self) -> io::Error {
+        if !self.line_ended {
+            self.tell(Lull::HalfLine);
+        }
+        io::ErrorKind::StaleNetworkFileHandle.into()
     }
 
     /// The file, once it is there.
@@ -72,12 +97,16 @@ impl Read for Tail {
             let count = file.read(into)?;
             // And after it: what is cut short now may be replaced already.
             if file.metadata()?.len() < self.at {
-                return Err(io::ErrorKind::StaleNetworkFileHandle.into());
+                return Err(self.left());
             }
-            if count > 0 || replaced {
+            if let Some(last) = into[..count].last() {
                 self.at += count as u64;
+                self.line_ended = *last == b'\n';
                 self.file = Some(file);
                 return Ok(count);
+            }
+            if replaced {
+                return Err(self.left());
             }
             self.wait()?;
         }

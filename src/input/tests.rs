@@ -123,14 +123,36 @@ fn a_later_pass_changes_the_id_and_the_day_and_nothing_else() {
 }
 
 #[test]
-fn a_header_that_lacks_a_required_field_is_refused_by_file_and_column() {
-    let text = refusal("header", HEADER.replace("amt", "amount").as_bytes());
-    assert!(
-        text.contains("vigie-input-") && text.contains("`amt`"),
-        "{text}"
-    );
-    let text = refusal("twice", HEADER.replace("zip", "lat").as_bytes());
-    assert!(text.contains("`lat` twice"), "{text}");
+fn a_header_that_does_not_fit_is_refused_by_file_line_and_column() {
+    for (name, content, words) in [
+        (
+            "other.csv",
+            HEADER.replace("amt", "amount"),
+            "other.csv, line 1, column `amt`: the header has no such column, which the bundle's \
+             field `amt` requires",
+        ),
+        (
+            "twice.csv",
+            HEADER.replace("zip", "lat"),
+            "twice.csv, line 1, column `lat`: the header names it twice",
+        ),
+        (
+            "empty.csv",
+            String::new(),
+            "empty.csv, line 1: expected a header, found nothing",
+        ),
+        (
+            "blank.csv",
+            "\n\n".into(),
+            ": expected a header, found nothing",
+        ),
+    ] {
+        let text = refusal(name, content.as_bytes());
+        assert!(
+            text.contains("vigie-input-") && text.contains(words),
+            "{text}"
+        );
+    }
 }
 
 #[test]

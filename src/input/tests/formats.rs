@@ -223,7 +223,11 @@ fn a_parquet_row_is_what_a_csv_row_would_have_been_in_every_codec() {
 #[test]
 fn a_parquet_file_with_other_columns_is_refused_by_column() {
     for (from, to, words) in [
-        (" amt ", " amount ", "the header has no column `amt`"),
+        (
+            " amt ",
+            " amount ",
+            "column `amt`: the file has no such column",
+        ),
         (
             " lat;",
             " merchant;",
