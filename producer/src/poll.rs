@@ -7,7 +7,7 @@ mod payment;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio::runtime::Runtime;
 use vigie::bundle::Bundle;
@@ -20,7 +20,7 @@ use crate::signals::Signals;
 use crate::target::{TargetArgs, bundle_folder};
 use crate::trouble::Trouble;
 use fetch::Api;
-use payment::{Seen, Translator};
+use payment::{Payment, Seen, Translator};
 
 /// What `--help` ends with.
 pub const EXAMPLE: &str = "Example:
@@ -31,6 +31,8 @@ longer each time, up to five minutes.";
 
 /// Longest pause after failures, unless --every is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Refused rows of an answer that are told one by one.
+const TOLD: usize = 3;
 /// How often a call that is under way looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -135,7 +137,7 @@ struct Counts {
     failures: u64,
     refused: u64,
     repeats: u64,
-    /// Calls without an answer since the last one.
+    /// Calls without an answer that is of use since the last one.
     in_a_row: u32,
 }
 
@@ -148,12 +150,13 @@ impl Poll {
             };
             match body.and_then(|body| answer::read(&body).map_err(anyhow::Error::msg)) {
                 Ok(answer) => {
-                    if self.counts.in_a_row > 0 {
-                        eprintln!("{} answers again", self.api.host());
+                    let (payments, refused) = self.payments(answer)?;
+                    if payments.is_empty() && refused > 0 {
+                        self.complain(&anyhow!("no row of the answer could be used"));
+                    } else {
+                        self.note_answer();
                     }
-                    self.counts.answers += 1;
-                    self.counts.in_a_row = 0;
-                    if !self.send(answer, sender)? {
+                    if !self.send(payments, sender)? {
                         return Ok(());
                     }
                 }
@@ -180,19 +183,25 @@ impl Poll {
         })
     }
 
-    /// Sends the rows that are new; false when no more is to be sent.
-    fn send(&mut self, answer: answer::Answer, sender: &mut Sender) -> anyhow::Result<bool> {
-        for problem in answer.refused {
-            self.refuse(&problem);
-        }
+    /// The rows that are payments, and how many are not, which is told.
+    fn payments(&mut self, answer: answer::Answer) -> anyhow::Result<(Vec<Payment>, usize)> {
+        let (mut payments, mut refused) = (Vec::new(), answer.refused);
         for cells in answer.rows {
-            let payment = match self.translator.payment(&cells, now()?) {
-                Ok(payment) => payment,
-                Err(problem) => {
-                    self.refuse(&problem.to_string());
-                    continue;
-                }
-            };
+            match self.translator.payment(&cells, now()?) {
+                Ok(payment) => payments.push(payment),
+                Err(problem) => refused.push(problem.to_string()),
+            }
+        }
+        for line in refusals(&refused) {
+            eprintln!("{}: {line}", self.api.host());
+        }
+        self.counts.refused += refused.len() as u64;
+        Ok((payments, refused.len()))
+    }
+
+    /// Sends those that are new; false when no more is to be sent.
+    fn send(&mut self, payments: Vec<Payment>, sender: &mut Sender) -> anyhow::Result<bool> {
+        for payment in payments {
             if !self.seen.add(&payment.id) {
                 if self.counts.repeats == 0 {
                     eprintln!(
@@ -222,9 +231,12 @@ impl Poll {
         Ok(true)
     }
 
-    fn refuse(&mut self, problem: &str) {
-        self.counts.refused += 1;
-        eprintln!("{}: a row was refused: {problem}", self.api.host());
+    fn note_answer(&mut self) {
+        if self.counts.in_a_row > 0 {
+            eprintln!("{} answers again", self.api.host());
+        }
+        self.counts.answers += 1;
+        self.counts.in_a_row = 0;
     }
 
     fn complain(&mut self, problem: &anyhow::Error) {
@@ -243,6 +255,18 @@ impl Poll {
     }
 }
 
+/// What is said of an answer's refused rows.
+fn refusals(problems: &[String]) -> Vec<String> {
+    let told = problems.iter().take(TOLD);
+    let mut lines: Vec<String> = told
+        .map(|problem| format!("a row was refused: {problem}"))
+        .collect();
+    if problems.len() > TOLD {
+        lines.push(format!("and {} more rows of it", problems.len() - TOLD));
+    }
+    lines
+}
+
 fn backed_off(every: Duration, failures: u32) -> Duration {
     let longest = LONGEST_PAUSE.max(every);
     every
@@ -253,6 +277,16 @@ fn backed_off(every: Duration, failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_refused_rows_few_are_told() {
+        let problems = |count: usize| vec!["no".to_owned(); count];
+        let refused = "a row was refused: no";
+        assert!(refusals(&problems(0)).is_empty());
+        assert_eq!(refusals(&problems(3)), [refused; 3]);
+        let lines = refusals(&problems(1_000));
+        assert_eq!(lines[2..], [refused, "and 997 more rows of it"]);
+    }
 
     #[test]
     fn the_pause_doubles_with_each_failure_up_to_five_minutes() {

@@ -1,6 +1,6 @@
 //! What the API answers: a JSON string that holds the "split" table of pandas, or the table itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -8,6 +8,11 @@ use serde_json::value::RawValue;
 /// A row, its values by the column's name: a text without its quotes, a number as it is written,
 /// nothing for null.
 pub type Cells = HashMap<String, String>;
+
+/// What an answer may hold: somebody else chose it, and each row has every column's name.
+const COLUMNS: usize = 256;
+const NAME_BYTES: usize = 128;
+const ROWS: usize = 1_000;
 
 /// Rows of an answer.
 #[derive(Debug, Default, PartialEq)]
@@ -49,12 +54,7 @@ fn table(text: &str) -> Result<Answer, String> {
         .map_err(|_| "expected `columns` to be a list of names".to_owned())?;
     let data: Vec<&RawValue> = serde_json::from_str(member("data")?)
         .map_err(|_| "expected `data` to be a list of rows".to_owned())?;
-    if let Some(twice) = (1..columns.len()).find(|&at| columns[..at].contains(&columns[at])) {
-        return Err(format!(
-            "column {} has the name of an earlier one",
-            twice + 1
-        ));
-    }
+    check(&columns, data.len())?;
     let mut answer = Answer::default();
     for (number, row) in (1..).zip(data) {
         match cells(&columns, row.get()) {
@@ -63,6 +63,29 @@ fn table(text: &str) -> Result<Answer, String> {
         }
     }
     Ok(answer)
+}
+
+/// Before anything is made of it.
+fn check(columns: &[String], rows: usize) -> Result<(), String> {
+    if columns.len() > COLUMNS {
+        let found = columns.len();
+        return Err(format!("expected at most {COLUMNS} columns, found {found}"));
+    }
+    if rows > ROWS {
+        return Err(format!("expected at most {ROWS} rows, found {rows}"));
+    }
+    let mut earlier = HashSet::new();
+    for (number, column) in (1..).zip(columns) {
+        if column.len() > NAME_BYTES {
+            return Err(format!(
+                "column {number} has a name of more than {NAME_BYTES} bytes"
+            ));
+        }
+        if !earlier.insert(column) {
+            return Err(format!("column {number} has the name of an earlier one"));
+        }
+    }
+    Ok(())
 }
 
 fn cells(columns: &[String], row: &str) -> Result<Cells, String> {
@@ -159,6 +182,34 @@ mod tests {
                 "row 6, column `a?`: expected a text or a number",
             ]
         );
+    }
+
+    #[test]
+    fn an_answer_that_would_fill_the_memory_is_refused_before_it_is_read() {
+        let table = |columns: &[String], row: &str, rows: usize| {
+            let columns = serde_json::to_string(columns).unwrap();
+            let data = vec![row; rows].join(",");
+            read(format!("{{\"columns\":{columns},\"data\":[{data}]}}").as_bytes())
+        };
+        let names = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        for (found, words) in [
+            (
+                table(&names(100_000), "[]", 1),
+                "at most 256 columns, found 100000",
+            ),
+            (
+                table(&["n".repeat(129)], "[1]", 1),
+                "column 1 has a name of more than 128 bytes",
+            ),
+            (
+                table(&names(1), "[1]", 200_000),
+                "at most 1000 rows, found 200000",
+            ),
+        ] {
+            assert!(found.unwrap_err().contains(words), "{words}");
+        }
+        let row = format!("[{}]", names(256).join(","));
+        assert_eq!(table(&names(256), &row, 1_000).unwrap().rows.len(), 1_000);
     }
 
     #[test]

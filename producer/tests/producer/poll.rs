@@ -144,6 +144,22 @@ fn what_is_wrong_is_told_in_a_sentence_and_polling_goes_on() {
 }
 
 #[test]
+fn an_api_that_answers_with_nothing_of_use_is_asked_less_often() {
+    let place = Place::new("useless");
+    let api = Api::start(&place, &[]);
+    api.behave("wrong-value");
+    let (child, said) = started(&place, &api);
+    let text = || std::fs::read_to_string(&said).unwrap();
+    until("it was asked as often as ever", || {
+        text().contains("no row of the answer could be used; asking again in 0.8 s")
+    });
+    api.behave("normal");
+    until("polling did not go on", || place.stored() > 0);
+    assert!(text().contains("answers again"));
+    assert_eq!(child.terminated(), Some(0));
+}
+
+#[test]
 fn the_same_row_for_ever_is_sent_once() {
     let place = Place::new("same");
     let api = Api::start(&place, &[]);
