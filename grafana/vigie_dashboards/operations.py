@@ -99,7 +99,7 @@ def now_panels() -> list[Panel]:
         ),
         number(
             "Oldest waiting payment",
-            "How long the oldest record that is not stored yet has waited.",
+            "How long the oldest record that was read and is not stored yet has waited.",
             Look("s", 1, steps=[(None, GREEN), (30, ORANGE), (300, RED)]),
             now(f"max(vigie_oldest_message_age_seconds{WHO})"),
             size=size,
@@ -163,7 +163,7 @@ def flow_panels() -> list[Panel]:
         ),
         graph(
             "Lag in seconds",
-            "Age of the oldest record that is not stored yet.",
+            "Age of the oldest record that was read and is not stored yet; 0 while nothing is read.",
             Look("s"),
             prom(f"max by (instance) (vigie_oldest_message_age_seconds{WHO})", "{{instance}}"),
             size=(5, 8),
