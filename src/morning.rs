@@ -1,18 +1,18 @@
-//! `vigie report`, and the task beside the notifier that keeps the figures and sends the report
-//! every morning. It stands above the floors: the numbers are the desk's, the proof that nothing
-//! is missing is the laboratory's.
+//! `vigie report`, and the task that sends the report every morning. They stand above the floors:
+//! the numbers are the desk's, the proof that nothing is missing is the laboratory's.
+
+mod keeper;
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::sync::oneshot;
 use tokio_postgres::Client;
 
 use crate::config::{Config, ConfigError};
@@ -20,16 +20,17 @@ use crate::database::{self, Login};
 use crate::desk::figures::{self, Pace};
 use crate::desk::notifier::outbox::Channels;
 use crate::desk::report::calendar::Calendar;
-use crate::desk::report::{self, Report, sending};
+use crate::desk::report::unread::{self, Unread};
+use crate::desk::report::{self, Handed, Report, sending};
 use crate::lab::reconcile::day::{self, Asked, DayAccount};
-use crate::{metrics, progress};
+use crate::progress;
 
-/// How long a standby waits before it asks again whether it is needed.
-const STANDBY: Duration = Duration::from_secs(5);
+pub use keeper::keep;
+
 /// Decisions that are recomputed for a report.
 const SAMPLE: u32 = 1_000;
-/// Pause after a failure: the database that is away, most of the time.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// Bytes that are gathered before they are written: a row is hardly ever worth a system call.
+const BUFFER: usize = 1 << 16;
 
 /// Reports on a day that is over.
 #[derive(Debug, Clone, Args)]
@@ -48,6 +49,9 @@ pub struct ReportArgs {
     /// Instead of the report: every payment of the day as CSV
     #[arg(long)]
     all: bool,
+    /// The report's numbers as JSON
+    #[arg(long, conflicts_with_all = ["all", "output"])]
+    json: bool,
     /// Folder for text, HTML and CSV; `-` is standard output
     #[arg(long)]
     output: Option<PathBuf>,
@@ -72,18 +76,23 @@ pub async fn command(config: &Config, args: &ReportArgs) -> Result<String> {
         .as_deref()
         .filter(|path| *path != Path::new("-"));
     let mut client = database::connect(config, Login::Desk, "vigie report").await?;
+    calendar.is_of(&client, config.stream.id).await?;
     if args.all {
-        return payments(&mut client, config.stream.id, day, folder).await;
+        return payments(&mut client, config.stream.id, (&calendar, day), folder).await;
     }
-    let report = make(&mut client, config, Login::Desk, (&calendar, day)).await?;
+    let unread = unread::look(&client, config, calendar.bounds(day)?.1).await?;
+    let report = make(&mut client, config, Login::Desk, (&calendar, day), &unread).await?;
     let mut said = match folder {
         Some(folder) => write(&report, folder)?,
+        None if args.json => serde_json::to_string_pretty(&report.payload)? + "\n",
         None if args.send => String::new(),
         None => report.text.clone(),
     };
     if args.send {
         let notice = sending::queue(&mut client, &report, &Channels::of(config)?).await?;
-        said += &format!("the report on {day} is queued as notice {notice}\n");
+        if !args.json {
+            said += &format!("the report on {day} is queued as notice {notice}\n");
+        }
     }
     Ok(said)
 }
@@ -94,12 +103,18 @@ async fn make(
     config: &Config,
     login: Login,
     (calendar, day): (&Calendar, Date),
+    unread: &Unread,
 ) -> Result<Report> {
+    calendar.is_of(client, config.stream.id).await?;
     let bar = progress::payments("counting");
     figures::bring_up_to_date(client, config.stream.id, Pace::AtOnce(&bar)).await?;
     bar.finish_and_clear();
     let reconciliation = reconciliation(config, login, day).await?;
-    report::make(client, config, calendar, day, &reconciliation).await
+    let handed = Handed {
+        reconciliation: &reconciliation,
+        unread: unread.sentence(),
+    };
+    report::make(client, config, calendar, day, &handed).await
 }
 
 /// The laboratory's line: what became of every record, and a sample recomputed.
@@ -162,24 +177,40 @@ async fn account(config: &Config, login: Login, day: Date, sample: u32) -> Resul
 async fn payments(
     client: &mut Client,
     stream: i16,
-    day: Date,
+    day: (&Calendar, Date),
     folder: Option<&Path>,
 ) -> Result<String> {
+    let bar = progress::payments("writing");
     let Some(folder) = folder else {
-        let mut out = std::io::stdout().lock();
-        let written = report::write_payments(client, stream, day, &mut out).await;
-        return match written {
+        let out = std::io::stdout().lock();
+        if out.is_terminal() {
+            // The rows themselves are to be seen there.
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        return match copy(client, stream, day, &bar, out).await {
             // A reader that has gone away has seen enough.
             Err(error) if is_broken_pipe(&error) => Ok(String::new()),
-            written => written.map(|_| String::new()),
+            written => written.map(|()| String::new()),
         };
     };
-    let path = file(folder, &format!("payments-{day}.csv"))?;
-    let mut out = BufWriter::new(create(&path)?);
-    report::write_payments(client, stream, day, &mut out).await?;
-    out.flush()
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    let path = file(folder, &format!("payments-{}.csv", day.1))?;
+    let written = copy(client, stream, day, &bar, create(&path)?).await;
+    written.with_context(|| format!("writing {}", path.display()))?;
     Ok(format!("{}\n", path.display()))
+}
+
+async fn copy(
+    client: &mut Client,
+    stream: i16,
+    (calendar, day): (&Calendar, Date),
+    bar: &ProgressBar,
+    out: impl Write,
+) -> Result<()> {
+    let mut out = BufWriter::with_capacity(BUFFER, out);
+    report::write_payments(client, stream, (calendar, day), bar, &mut out).await?;
+    out.flush()?;
+    bar.finish_and_clear();
+    Ok(())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -213,62 +244,4 @@ fn file(folder: &Path, name: &str) -> Result<PathBuf> {
 
 fn create(path: &Path) -> Result<File> {
     File::create(path).with_context(|| format!("--output: cannot write {}", path.display()))
-}
-
-/// Keeps the figures and sends the reports until `shutdown` says true; one process at a time
-/// does, the others wait. A database that is away is waited for.
-///
-/// # Errors
-/// Only at once, when the settings make no sense.
-pub async fn keep(config: &Config, mut shutdown: watch::Receiver<bool>) -> Result<()> {
-    let (calendar, channels) = (Calendar::of(config)?, Channels::of(config)?);
-    let mut said = String::new();
-    loop {
-        // Whatever is dropped in mid-transaction is done again by whoever comes next.
-        let ended = tokio::select! {
-            ended = session(config, &calendar, &channels) => ended,
-            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
-        };
-        metrics::figures_age(None);
-        let problem = match ended {
-            Ok(never) => match never {},
-            Err(problem) => format!("{problem:#}"),
-        };
-        if problem != said {
-            tracing::warn!(problem, "figures and reports wait");
-            said = problem;
-        }
-        let stop = shutdown.wait_for(|stop| *stop);
-        if timeout(AFTER_FAILURE, stop).await.is_ok() {
-            return Ok(());
-        }
-    }
-}
-
-/// One session with the database, as long as it lasts.
-async fn session(
-    config: &Config,
-    calendar: &Calendar,
-    channels: &Channels,
-) -> Result<std::convert::Infallible> {
-    let stream = config.stream.id;
-    let mut client = database::connect(config, Login::Writer, "vigie figures").await?;
-    while !figures::lease(&client).await? {
-        tokio::time::sleep(STANDBY).await;
-    }
-    tracing::info!("this process keeps the figures");
-    loop {
-        let rest = figures::bring_up_to_date(&client, stream, Pace::Gentle).await?;
-        let state = figures::state(&client, stream).await?;
-        metrics::figures_age(state.and_then(|state| state.age));
-        if let Some(at) = config.report.at
-            && let Some(day) = sending::due(&client, stream, calendar, at, Timestamp::now()).await?
-        {
-            let report = make(&mut client, config, Login::Writer, (calendar, day)).await?;
-            let queued = sending::queue_once(&mut client, stream, &report, channels).await?;
-            tracing::info!(%day, notice = queued, "the report is queued");
-            continue;
-        }
-        tokio::time::sleep(rest).await;
-    }
 }

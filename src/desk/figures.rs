@@ -38,15 +38,17 @@ pub enum Pace<'a> {
     AtOnce(&'a ProgressBar),
 }
 
-/// Whether this session is the one that keeps the figures; it stays so as long as it lives.
+/// Whether this session is the one that keeps the figures of the stream; it stays so as long as it
+/// lives.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn lease(client: &Client) -> Result<bool, Error> {
+pub async fn lease(client: &Client, stream: i16) -> Result<bool, Error> {
     let row = client
         .query_one(
-            "SELECT pg_try_advisory_lock(hashtextextended('vigie figures keeper in ' || current_schema, 0))",
-            &[],
+            "SELECT pg_try_advisory_lock(hashtextextended(
+                 'vigie figures keeper of stream ' || $1::smallint::text || ' in ' || current_schema, 0))",
+            &[&stream],
         )
         .await?;
     row.try_get(0)

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tokio_postgres::{Client, Row};
 
 use super::audit::{person, why};
@@ -157,20 +159,32 @@ fn render(partitions: &[Partition]) -> String {
     table.render().trim_end().to_owned()
 }
 
+/// What there is to read of every partition, as the brokers say now. On a thread of its own, which
+/// the end of the process does not wait for.
+///
+/// # Errors
+/// When the brokers do not answer in time, or there is no such topic.
+pub(super) async fn ranges(config: &Config) -> anyhow::Result<Vec<OffsetRange>> {
+    let (kafka, topic) = (config.kafka.clone(), config.stream.topic.clone());
+    let (answer, answered) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("offsets".to_owned())
+        .spawn(move || {
+            let facts = admin::facts(&kafka, &topic, KAFKA_TIMEOUT);
+            let ranges = facts
+                .and_then(|facts| admin::offsets(&kafka, &topic, facts.partitions, KAFKA_TIMEOUT));
+            // Nobody waits any more when the process is to end.
+            let _ = answer.send(ranges);
+        })?;
+    Ok(answered
+        .await
+        .context("asking for offsets ended in a bug")??)
+}
+
 /// Asks the brokers how much there is to read; the partitions stay without a lag when they
 /// do not answer.
 async fn add_lag(config: &Config, partitions: &mut [Partition]) -> anyhow::Result<()> {
-    let (kafka, topic) = (config.kafka.clone(), config.stream.topic.clone());
-    let ranges = tokio::task::spawn_blocking(move || -> anyhow::Result<Vec<OffsetRange>> {
-        let facts = admin::facts(&kafka, &topic, KAFKA_TIMEOUT)?;
-        Ok(admin::offsets(
-            &kafka,
-            &topic,
-            facts.partitions,
-            KAFKA_TIMEOUT,
-        )?)
-    })
-    .await??;
+    let ranges = ranges(config).await?;
     for partition in partitions {
         let range = usize::try_from(partition.partition)
             .ok()

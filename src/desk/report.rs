@@ -15,11 +15,13 @@ mod reading;
 mod sections;
 pub mod sending;
 mod text;
+pub mod unread;
 mod words;
 
 use std::io::Write;
 
 use anyhow::Context;
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
@@ -46,7 +48,16 @@ pub struct Report {
     pub payload: serde_json::Value,
 }
 
-/// Makes the report on a day that is over. `reconciliation` says what became of every record.
+/// What others have to say in a report.
+#[derive(Debug, Clone)]
+pub struct Handed<'a> {
+    /// What became of every record.
+    pub reconciliation: &'a str,
+    /// What of the topic was not read yet, if anything.
+    pub unread: Option<String>,
+}
+
+/// Makes the report on a day that is over.
 ///
 /// # Errors
 /// When the database fails.
@@ -55,7 +66,7 @@ pub async fn make(
     config: &Config,
     calendar: &Calendar,
     day: Date,
-    reconciliation: &str,
+    handed: &Handed<'_>,
 ) -> anyhow::Result<Report> {
     let now = Timestamp::now();
     let stream = config.stream.id;
@@ -78,7 +89,8 @@ pub async fn make(
         zone: calendar.name(),
         counts: &counts,
         incidents: &incidents,
-        reconciliation,
+        reconciliation: handed.reconciliation,
+        unread: handed.unread.as_deref(),
         label_delay: &humantime::format_duration(config.report.label_delay).to_string(),
         ripe_until: &calendar.written(ripe_until),
         made_at: &calendar.written(now),
@@ -96,25 +108,31 @@ pub async fn make(
             "zone": calendar.name(),
             "counts": counts,
             "incidents": incidents,
-            "reconciliation": reconciliation,
+            "reconciliation": handed.reconciliation,
+            "unread": handed.unread,
         }),
     })
 }
 
-/// Writes every payment of the day as CSV; how many bytes.
+/// Writes every payment of the day as CSV.
 ///
 /// # Errors
 /// When the database or `into` fails.
 pub async fn write_payments(
     client: &mut Client,
     stream: i16,
-    day: Date,
+    (calendar, day): (&Calendar, Date),
+    bar: &ProgressBar,
     into: &mut impl Write,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<()> {
     let snapshot = snapshot(client).await?;
-    let bytes = lists::all(&snapshot, stream, day, into).await?;
-    snapshot.commit().await?;
-    Ok(bytes)
+    if !bar.is_hidden() {
+        // As far as they are counted, which is nearly all.
+        let payments = reading::payments(&snapshot, stream, day).await?;
+        bar.set_length(payments);
+    }
+    lists::all(&snapshot, stream, (calendar, day), bar, into).await?;
+    Ok(snapshot.commit().await?)
 }
 
 /// All of a report is of one moment.

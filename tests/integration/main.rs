@@ -13,6 +13,7 @@ mod figures;
 mod http;
 mod incidents;
 mod mail;
+mod morning;
 mod producer;
 mod reconcile;
 mod report;

@@ -7,17 +7,17 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use jiff::civil::{Date, Time};
+use jiff::civil::Date;
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio_postgres::Client;
 use vigie::config::Config;
 use vigie::desk::figures::{self, Pace};
 use vigie::desk::notifier::outbox::Channels;
 use vigie::desk::report::calendar::Calendar;
-use vigie::desk::report::{self, Report, sending};
+use vigie::desk::report::{self, Handed, Report, sending};
 use vigie::morning::{self, ReportArgs};
 
+use crate::morning::{Keeper, one_more_round, reporting};
 use crate::support::database::{count, writer};
 use crate::support::eventually_within;
 use crate::support::history::{Other, Paid, paid, store, stream};
@@ -50,7 +50,11 @@ async fn made(config: &Config, client: &mut Client, day: &str) -> Report {
         .unwrap();
     let calendar = Calendar::of(config).unwrap();
     let day: Date = day.parse().unwrap();
-    report::make(client, config, &calendar, day, "reconciled")
+    let handed = Handed {
+        reconciliation: "reconciled",
+        unread: None,
+    };
+    report::make(client, config, &calendar, day, &handed)
         .await
         .unwrap()
 }
@@ -262,6 +266,57 @@ async fn the_report_says_what_changed_and_shows_rates_lists_and_a_chart() {
 }
 
 #[tokio::test]
+async fn means_are_of_days_that_have_payments_and_fraud_stands_beside_the_day_before() {
+    let (config, mut client) = stream(1, "UTC").await;
+    let rows: Vec<Paid> = [(-20, 1), (-2, 3), (-1, 5), (0, 8)]
+        .into_iter()
+        .flat_map(|(day, payments)| (0..payments).map(move |number| (day, number)))
+        .zip(0..)
+        .map(|((day, number), offset)| Paid {
+            // Of each day's payments the first is fraud, and is caught on the day alone.
+            label: Some(number == 0),
+            amount: if number == 0 { 30_000 } else { 10_000 },
+            decision: if number == 0 && day == 0 { 2 } else { 0 },
+            ..paid(0, offset, MARCH + day * DAY + number * HOUR)
+        })
+        .collect();
+    store(&mut client, &rows, &[]).await;
+    let report = made(&config, &mut client, DAY_OF_MARCH).await;
+    let line = |name: &str| {
+        let found = report.text.lines().find(|line| line.starts_with(name));
+        let line = found.unwrap_or_else(|| panic!("no {name} in\n{}", report.text));
+        let cells: Vec<&str> = line.split("  ").filter(|cell| !cell.is_empty()).collect();
+        cells
+            .iter()
+            .map(|cell| cell.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        report.text.contains("the day before  mean of 3 days"),
+        "{}",
+        report.text
+    );
+    // 8 after 5; the mean of 1, 3 and 5 is 3.
+    assert_eq!(line("payments  ")[1..], ["8", "+60.0 %", "+166.7 %"]);
+    assert_eq!(line("fraud, payments")[1..], ["1", "1", "1.0"]);
+    assert_eq!(
+        line("fraud, by count")[1..],
+        ["1250.0 bp", "2000.0 bp", "3333.3 bp"]
+    );
+    // 300 of 1,000, of 700, and of 300 + 500 + 700.
+    assert_eq!(
+        line("fraud, by value: 300.00")[1..],
+        ["3000.0 bp", "4285.7 bp", "6000.0 bp"]
+    );
+    assert_eq!(line("precision")[1..], ["100.00 %", "-", "-"]);
+    assert_eq!(line("recall")[1..], ["100.00 %", "0.00 %", "0.00 %"]);
+    assert_eq!(
+        line("false-positive rate")[1..],
+        ["0.00 %", "0.00 %", "0.00 %"]
+    );
+}
+
+#[tokio::test]
 async fn the_report_carries_the_laboratorys_line() {
     let (config, mut client) = stream(1, "UTC").await;
     three_days(&mut client).await;
@@ -272,6 +327,9 @@ async fn the_report_carries_the_laboratorys_line() {
         said.contains("Reconciled: 91 consumed = 81 scored + 9 canaries + 1 dead + 0 duplicates; "),
         "{said}"
     );
+    let json = vigie_report(&config, &["--day", DAY_OF_MARCH, "--json"]).await;
+    let json: Value = serde_json::from_str(&json.unwrap()).unwrap();
+    assert_eq!(number(&json, "/counts/compared/day/payments"), 81);
     // Without a model nothing is recomputed; what can be counted is.
     let mut elsewhere = config.clone();
     elsewhere.stream.bundle = "no/such/bundle".into();
@@ -328,6 +386,15 @@ async fn a_day_without_payments_is_reported_and_one_that_is_not_over_is_refused(
         assert_eq!(refused.status.code(), Some(2), "{said}");
         assert!(said.contains(words), "{said}");
     }
+    let mut elsewhere = process(&config, &["--day", DAY_OF_MARCH]);
+    elsewhere.env("VIGIE_EVENTS__BUSINESS_ZONE", "Asia/Tokyo");
+    for all in [&[][..], &["--all"]] {
+        let refused = elsewhere.args(all).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        let words = "bound to the business zone \"UTC\", found \"Asia/Tokyo\"";
+        assert!(said.contains(words), "{said}");
+    }
     let nobody = process(&config, &["--day", DAY_OF_MARCH, "--send"])
         .output()
         .unwrap();
@@ -348,6 +415,9 @@ async fn a_days_payments_are_one_line_each_and_no_cell_is_a_formula() {
         "＝1",
         "plain, \"quoted\"",
         "'",
+        "shop;=1+1;",
+        "a|\"=1\",,\t@b; ＋1;+;-",
+        "one\u{85}two\u{9f}",
     ];
     let rows: Vec<Paid> = (0..)
         .zip(merchants)
@@ -358,7 +428,7 @@ async fn a_days_payments_are_one_line_each_and_no_cell_is_a_formula() {
         })
         .chain([Paid {
             origin: 2,
-            ..paid(0, 8, MARCH)
+            ..paid(0, 11, MARCH)
         }])
         .collect();
     store(&mut client, &rows, &[]).await;
@@ -371,7 +441,7 @@ async fn a_days_payments_are_one_line_each_and_no_cell_is_a_formula() {
         String::from_utf8_lossy(&out.stderr)
     );
     let text = String::from_utf8(out.stdout).unwrap();
-    assert_eq!(text.lines().count(), 9, "{text}");
+    assert_eq!(text.lines().count(), 12, "{text}");
     let mut csv = csv_rows(&text);
     let heading = csv.remove(0);
     let column = |name: &str| heading.iter().position(|cell| cell == name).unwrap();
@@ -388,6 +458,9 @@ async fn a_days_payments_are_one_line_each_and_no_cell_is_a_formula() {
         "'＝1",
         "plain, \"quoted\"",
         "'",
+        "shop;'=1+1;",
+        "a|'\"=1\",,' @b;' ＋1;'+;'-",
+        "one two ",
     ];
     harmless.sort_unstable();
     let mut sorted = found.clone();
@@ -409,7 +482,7 @@ async fn a_days_payments_are_one_line_each_and_no_cell_is_a_formula() {
     )
     .await;
     assert!(said.unwrap().contains("payments-2026-03-01.csv"));
-    assert_eq!(folder.read("payments-2026-03-01.csv").lines().count(), 9);
+    assert_eq!(folder.read("payments-2026-03-01.csv").lines().count(), 12);
 }
 
 /// Cells of a CSV without line breaks in them.
@@ -495,47 +568,9 @@ async fn a_hostile_merchant_is_harmless_in_header_bodies_and_list() {
     assert!(!folder.read("report-2026-03-01.html").contains("<script>"));
 }
 
-/// The task that keeps figures and sends reports, in this process.
-struct Keeper {
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
-    stop: watch::Sender<bool>,
-}
-
-impl Keeper {
-    fn start(config: &Config) -> Self {
-        let (stop, shutdown) = watch::channel(false);
-        let config = config.clone();
-        let task = tokio::spawn(async move { morning::keep(&config, shutdown).await });
-        Self { task, stop }
-    }
-
-    async fn stop(self) {
-        self.stop.send(true).unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(10), self.task).await;
-        ended.expect("it ends within ten seconds").unwrap().unwrap();
-    }
-}
-
-/// Waits until the figures are younger than now: whoever keeps them has looked for a report since.
-async fn one_more_round(client: &Client) {
-    let now = "SELECT extract(epoch FROM clock_timestamp())::bigint * 1000000";
-    let now = count(client, now).await;
-    for _ in 0..2 {
-        let younger = format!(
-            "(SELECT extract(epoch FROM max(complete_at)) * 1000000 FROM figures_rounds) > {now}"
-        );
-        eventually_within(LONG, "another round", async || {
-            let query = format!("SELECT count(*) WHERE {younger}");
-            (count(client, &query).await == 1).then_some(())
-        })
-        .await;
-    }
-}
-
 #[tokio::test]
 async fn each_report_is_sent_once_although_two_processes_run_and_one_is_started_again() {
-    let (mut config, client) = stream(1, "UTC").await;
-    config.report.at = Some(Time::midnight());
+    let (config, client) = reporting(1).await;
     let (one, other) = (Keeper::start(&config), Keeper::start(&config));
     wait_until(
         &client,
@@ -559,7 +594,7 @@ async fn each_report_is_sent_once_although_two_processes_run_and_one_is_started_
 
 #[tokio::test]
 async fn after_an_outage_of_weeks_the_last_seven_days_are_reported_and_no_more() {
-    let (mut config, client) = stream(1, "UTC").await;
+    let (config, client) = reporting(100).await;
     client
         .batch_execute(
             "WITH n AS (INSERT INTO notices (kind) VALUES ('report') RETURNING id)
@@ -568,7 +603,6 @@ async fn after_an_outage_of_weeks_the_last_seven_days_are_reported_and_no_more()
         )
         .await
         .unwrap();
-    config.report.at = Some(Time::midnight());
     let keeper = Keeper::start(&config);
     eventually_within(LONG, "yesterday is reported", async || {
         let newest =

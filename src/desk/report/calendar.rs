@@ -3,6 +3,7 @@
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use tokio_postgres::Client;
 
 use crate::config::{Config, ConfigError};
 use crate::database::{Day, Moment};
@@ -90,6 +91,30 @@ impl Calendar {
         Ok(day)
     }
 
+    /// Refuses a stream whose days begin elsewhere: what is stored keeps its days.
+    ///
+    /// # Errors
+    /// When they do, or the database fails.
+    pub async fn is_of(&self, client: &Client, stream: i16) -> anyhow::Result<()> {
+        let query = "SELECT business_zone FROM streams WHERE stream = $1";
+        let Some(row) = client.query_opt(query, &[&stream]).await? else {
+            return Ok(());
+        };
+        let known: String = row.try_get(0)?;
+        if known == self.name {
+            return Ok(());
+        }
+        Err(ConfigError::Wrong {
+            setting: "events.business_zone",
+            problem: format!(
+                "stream {stream} was bound to the business zone \"{known}\", found \"{}\": days are fixed at the \
+                 first start: set events.business_zone back",
+                self.name
+            ),
+        }
+        .into())
+    }
+
     /// From the day's first moment to the next day's.
     ///
     /// # Errors
@@ -112,9 +137,20 @@ impl Calendar {
         Ok(day.min(after(self.day_of(ripe_until), -1)?))
     }
 
+    /// When the report on the day is due: at this hour of the next.
+    ///
+    /// # Errors
+    /// At the ends of time.
+    pub fn due_at(&self, day: Date, at: Time) -> Result<Timestamp, RefusedDay> {
+        // Where clocks skip the hour, the moment after; where they repeat it, the first one.
+        let due = after(day, 1)?.to_datetime(at).to_zoned(self.zone.clone());
+        due.map(|zoned| zoned.timestamp())
+            .map_err(|_| RefusedDay::TooFar(day))
+    }
+
     /// The oldest day whose report is due at `now` and was not sent: `last` is the newest that
-    /// was. Reports are for days since `since`; the first one of all is on the day before, and
-    /// after an outage the last seven days are made up for.
+    /// was. Reports are for days since `since`, and after an outage the last seven days are made
+    /// up for.
     pub fn due(
         &self,
         at: Time,
@@ -123,16 +159,16 @@ impl Calendar {
         last: Option<Date>,
     ) -> Option<Date> {
         let today = self.day_of(now);
-        // Where clocks skip the hour, the moment after; where they repeat it, the first one.
-        let due_today = today.to_datetime(at).to_zoned(self.zone.clone()).ok()?;
-        let newest = after(today, if now >= due_today.timestamp() { -1 } else { -2 }).ok()?;
-        let oldest = match last {
-            Some(last) => after(last, 1).ok()?,
-            None => newest,
+        let yesterday = after(today, -1).ok()?;
+        let newest = match now >= self.due_at(yesterday, at).ok()? {
+            true => yesterday,
+            false => after(today, -2).ok()?,
         };
-        let oldest = oldest
-            .max(after(today, -DAYS_BACK).ok()?)
-            .max(self.day_of(since));
+        let oldest = after(today, -DAYS_BACK).ok()?.max(self.day_of(since));
+        let oldest = match last {
+            Some(last) => after(last, 1).ok()?.max(oldest),
+            None => oldest,
+        };
         (oldest <= newest).then_some(oldest)
     }
 }
@@ -274,11 +310,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_report_is_on_the_day_before_and_on_none_before_there_was_a_stream() {
+    fn the_first_report_is_on_the_first_day_that_there_was_a_stream_and_on_none_before() {
         let utc = calendar("UTC");
         let now = moment("2026-11-21T08:00:00Z");
         let of = |since: &str| utc.due(SEVEN, now, moment(since), None);
-        assert_eq!(of("2026-03-01T00:00:00Z"), Some(day("2026-11-20")));
+        assert_eq!(of("2026-03-01T00:00:00Z"), Some(day("2026-11-14")));
+        assert_eq!(of("2026-11-18T13:00:00Z"), Some(day("2026-11-18")));
         assert_eq!(of("2026-11-20T23:00:00Z"), Some(day("2026-11-20")));
         assert_eq!(of("2026-11-21T06:00:00Z"), None);
     }

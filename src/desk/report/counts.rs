@@ -67,7 +67,7 @@ pub struct Compared {
     pub before: Sums,
     /// All of the days that the mean is taken over.
     pub earlier: Sums,
-    /// How many those are: at most 28, and none before the first figures.
+    /// How many those are: of the 28 before, the days that have payments.
     pub days: i32,
 }
 
@@ -136,10 +136,31 @@ pub struct Quality {
     pub ripe_until: Timestamp,
     /// The day, per currency.
     pub totals: Vec<Totals>,
+    /// Fraud by value, the currencies with the most labels first.
+    pub values: Vec<FraudValue>,
     /// The day, all together.
     pub sums: Sums,
-    /// The mean's days before it, all together.
+    /// The day before it.
+    pub before: Sums,
+    /// All of the days that the mean is taken over.
     pub earlier: Sums,
+    /// How many those are: of the 28 before, the days that have payments.
+    pub days: i32,
+}
+
+/// Fraud as a share of the labelled amount in one currency, in basis points.
+#[derive(Debug, Clone, Serialize)]
+pub struct FraudValue {
+    /// Its code, where the events have one.
+    pub currency: Option<String>,
+    /// The day's fraud in major units, as decimal text.
+    pub amount: String,
+    /// Of the day.
+    pub day: Option<f64>,
+    /// Of the day before.
+    pub before: Option<f64>,
+    /// Of all the days that the mean is taken over.
+    pub earlier: Option<f64>,
 }
 
 /// Everything a report says but the reconciliation.

@@ -1,12 +1,15 @@
 //! Payments of a day as CSV, written by the server: as many as there are, in little memory.
 //!
-//! What came with a payment is only text in a spreadsheet too: a cell that would begin a formula
-//! gets an apostrophe before it, and control characters become spaces, so that a line is a row.
+//! What came with a payment is only text in a spreadsheet too: what would begin a formula gets an
+//! apostrophe before it, and control characters become spaces, so that a line is a row. A formula
+//! begins with its cell, and a cell behind whatever the spreadsheet takes for a separator: in
+//! many countries that is not the comma.
 
 use std::io::Write;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
+use indicatif::ProgressBar;
 use jiff::civil::Date;
 use tokio_postgres::Transaction;
 
@@ -48,20 +51,23 @@ pub async fn flagged(
         country = cell("f.country"),
     );
     let mut list = Vec::new();
-    copy(snapshot, &query, &mut list).await?;
+    copy(snapshot, &query, &ProgressBar::hidden(), &mut list).await?;
     Ok(list)
 }
 
-/// Every payment of the day but the canary, in no order; how many bytes were written.
+/// Every payment of the day but the canary, in no order.
 ///
 /// # Errors
 /// When the database or `into` fails.
 pub async fn all(
     snapshot: &Transaction<'_>,
     stream: i16,
-    day: Date,
+    (calendar, day): (&Calendar, Date),
+    bar: &ProgressBar,
     into: &mut impl Write,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<()> {
+    let (begin, end) = calendar.bounds(day)?;
+    // Labels are kept by the month: only with the bounds are those of the day alone read.
     let query = format!(
         "SELECT {time} AS event_time, {payment} AS payment, encode(p.account, 'hex') AS account,
                 round(p.amount / power(10::numeric, s.amount_scale), s.amount_scale) AS amount,
@@ -74,7 +80,8 @@ pub async fn all(
          FROM payments_scored AS p
          JOIN streams AS s ON s.stream = p.stream
          LEFT JOIN labels AS l
-           ON l.event_day = DATE '{day}' AND l.event_time = p.event_time AND l.trans_num = p.trans_num
+           ON l.event_day = DATE '{day}' AND l.event_time >= TIMESTAMPTZ '{begin}'
+          AND l.event_time < TIMESTAMPTZ '{end}' AND l.event_time = p.event_time AND l.trans_num = p.trans_num
           AND l.account = p.account AND l.stream = p.stream AND l.source = 'payload'
          WHERE p.event_day = DATE '{day}' AND p.stream = {stream} AND p.origin <> 2",
         time = moment("p.event_time"),
@@ -87,40 +94,49 @@ pub async fn all(
         policy = cell("p.policy_version"),
         stored = moment("p.scored_at"),
     );
-    copy(snapshot, &query, into).await
+    copy(snapshot, &query, bar, into).await
 }
 
 async fn copy(
     snapshot: &Transaction<'_>,
     query: &str,
+    bar: &ProgressBar,
     into: &mut impl Write,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<()> {
     // A day takes as long as it takes; whoever reads it may stop at any time.
     snapshot
         .batch_execute("SET LOCAL statement_timeout = 0")
         .await?;
     let copy = format!("COPY ({query}) TO STDOUT WITH (FORMAT csv, HEADER)");
     let mut rows = pin!(snapshot.copy_out(&copy).await?);
-    let mut bytes = 0;
-    while let Some(chunk) = rows.try_next().await? {
-        into.write_all(&chunk)?;
-        bytes += chunk.len() as u64;
+    // The server sends a row at a time.
+    while let Some(row) = rows.try_next().await? {
+        into.write_all(&row)?;
+        bar.inc(1);
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// A text column as a harmless cell. Hardly any needs more than one look.
 fn cell(column: &str) -> String {
-    let text = format!("translate({column}, E'{CONTROLS}', repeat(' ', 34))");
+    let (controls, number) = controls();
+    // Quotes may stand around a cell.
+    let formula = format!("(^|[;,|])([ \"]*)([{FORMULAS}])");
     format!(
-        "CASE WHEN {column} !~ E'^ *[{FORMULAS}]|[{CONTROLS}]' THEN {column}
-              WHEN {text} ~ '^ *[{FORMULAS}]' THEN '''' || {text} ELSE {text} END"
+        r"CASE WHEN {column} !~ E'{formula}|[{controls}]' THEN {column}
+               ELSE regexp_replace(translate({column}, E'{controls}', repeat(' ', {number})), '{formula}',
+                                   '\1''\2\3', 'g') END"
     )
 }
 
-/// Control characters but NUL, which no text of the database holds; and the separators of lines
-/// and paragraphs.
-const CONTROLS: &str = r"\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f\u2028\u2029";
+/// Control characters but NUL, which no text of the database holds, and the separators of lines
+/// and paragraphs; how many they are.
+fn controls() -> (String, usize) {
+    let controls = (0x01..=0x1f).chain(0x7f..=0x9f).chain([0x2028, 0x2029]);
+    let written = controls.map(|control: u32| format!(r"\u{control:04x}"));
+    let written: Vec<String> = written.collect();
+    (written.concat(), written.len())
+}
 
 /// A moment as every program reads it.
 fn moment(column: &str) -> String {

@@ -61,6 +61,8 @@ pub struct Source<'a> {
     pub incidents: &'a str,
     /// What became of every record, in a sentence.
     pub reconciliation: &'a str,
+    /// What of the topic was not read yet, in a sentence.
+    pub unread: Option<&'a str>,
     /// How old labels must be, as it is set.
     pub label_delay: &'a str,
     /// The moment until which labels are old enough, as the zone's clock has it.
@@ -155,6 +157,7 @@ fn summary(source: &Source<'_>) -> Section {
         source.incidents
     ));
     sentences.push(source.reconciliation.to_owned());
+    sentences.extend(source.unread.map(str::to_owned));
     if source.counts.missing > 0 {
         sentences.push(format!(
             "{} payments were removed before they were counted; they are in no figure.",

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use tokio_postgres::Transaction;
 
 use super::calendar::{Calendar, after, sql_day};
-use super::counts::{Compared, ComparedAmount, Counts, Hour, Quality, Sums, Totals};
+use super::counts::{Compared, ComparedAmount, Counts, FraudValue, Hour, Quality, Sums, Totals};
 use super::details::{
     CATEGORIES, COUNTRIES, CUSTOMERS, MERCHANTS, dead_letters, latency, lines, missing,
 };
@@ -40,7 +40,7 @@ pub async fn read(snapshot: &Transaction<'_>, wanted: &Wanted<'_>) -> anyhow::Re
         day: sums(snapshot, stream, (wanted.day, wanted.day)).await?,
         before: sums(snapshot, stream, (day_before, day_before)).await?,
         earlier: sums(snapshot, stream, month).await?,
-        days: days_with_figures(snapshot, stream, month).await?,
+        days: days_with_payments(snapshot, stream, month).await?,
     };
     Ok(Counts {
         totals: totals(snapshot, stream, day).await?,
@@ -170,19 +170,21 @@ async fn amounts(
         .collect()
 }
 
-/// How many of these days are not before the first payment: a new stream has no month yet.
-async fn days_with_figures(
+/// How many of these days have payments: a mean over days without any would be thinned by one late
+/// payment, and is not what a day looks like.
+async fn days_with_payments(
     snapshot: &Transaction<'_>,
     stream: i16,
     (first, last): (Date, Date),
 ) -> anyhow::Result<i32> {
     let row = snapshot
         .query_one(
-            "SELECT greatest($3::date - greatest(min(event_day), $2::date) + 1, 0) FROM figures_hourly WHERE stream = $1",
+            "SELECT count(DISTINCT event_day)::integer FROM v_daily_fraud_report
+             WHERE stream = $1 AND event_day BETWEEN $2 AND $3",
             &[&stream, &sql_day(first), &sql_day(last)],
         )
         .await?;
-    Ok(row.try_get::<_, Option<i32>>(0)?.unwrap_or(0))
+    Ok(row.try_get(0)?)
 }
 
 /// Every hour of the day, those without a payment too.
@@ -226,7 +228,61 @@ async fn quality(snapshot: &Transaction<'_>, wanted: &Wanted<'_>) -> anyhow::Res
         day,
         ripe_until: wanted.ripe_until,
         totals: totals(snapshot, wanted.stream, sql_day(day)).await?,
+        values: fraud_values(snapshot, wanted.stream, sql_day(day), month).await?,
         sums: sums(snapshot, wanted.stream, (day, day)).await?,
+        before: sums(snapshot, wanted.stream, (month.1, month.1)).await?,
         earlier: sums(snapshot, wanted.stream, month).await?,
+        days: days_with_payments(snapshot, wanted.stream, month).await?,
     })
+}
+
+/// Of the currencies that have labels on the day.
+async fn fraud_values(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    day: Day,
+    (first, last): (Date, Date),
+) -> anyhow::Result<Vec<FraudValue>> {
+    let rows = snapshot
+        .query(
+            "SELECT currency, fraud_amount, value[1] AS day, value[2] AS before, value[3] AS earlier
+             FROM (
+                SELECT q.currency, sum(q.labelled) FILTER (WHERE q.event_day = $2) AS labelled,
+                       round(sum(q.fraud_amount) FILTER (WHERE q.event_day = $2), s.amount_scale)::text AS fraud_amount,
+                       ARRAY[
+                           10000 * sum(q.fraud_amount) FILTER (WHERE q.event_day = $2)
+                               / nullif(sum(q.amount) FILTER (WHERE q.event_day = $2), 0),
+                           10000 * sum(q.fraud_amount) FILTER (WHERE q.event_day = $4)
+                               / nullif(sum(q.amount) FILTER (WHERE q.event_day = $4), 0),
+                           10000 * sum(q.fraud_amount) FILTER (WHERE q.event_day <= $4)
+                               / nullif(sum(q.amount) FILTER (WHERE q.event_day <= $4), 0)
+                       ]::float8[] AS value
+                FROM v_quality_hourly AS q JOIN streams AS s USING (stream)
+                WHERE q.stream = $1 AND q.event_day BETWEEN $3 AND $2
+                GROUP BY q.currency, s.amount_scale
+             ) AS f
+             WHERE labelled > 0 ORDER BY labelled DESC, currency",
+            &[&stream, &day, &sql_day(first), &sql_day(last)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(FraudValue {
+                currency: row.try_get("currency")?,
+                amount: row.try_get("fraud_amount")?,
+                day: row.try_get("day")?,
+                before: row.try_get("before")?,
+                earlier: row.try_get("earlier")?,
+            })
+        })
+        .collect()
+}
+
+/// Payments of the day, as far as they are counted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn payments(snapshot: &Transaction<'_>, stream: i16, day: Date) -> anyhow::Result<u64> {
+    let counted = sums(snapshot, stream, (day, day)).await?.payments;
+    Ok(u64::try_from(counted)?)
 }

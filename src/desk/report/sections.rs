@@ -3,10 +3,12 @@
 use super::counts::{Counts, Line, Quality, Sums, Totals};
 use super::page::{Block, DECISIONS, Section, Source};
 use super::words::{amount, basis_points, change, count, points, seconds, share};
-use crate::desk::text::plain;
+use crate::desk::text::{grouped, plain};
 
 /// How many currencies are shown one by one.
 const CURRENCIES: usize = 5;
+/// What means are taken over.
+const MEAN: &str = "Means are of those of the 28 days before that have payments.";
 
 pub(super) fn decisions(totals: &[Totals]) -> Section {
     let mut rows = Vec::new();
@@ -85,13 +87,19 @@ pub(super) fn comparison(counts: &Counts) -> Section {
     }
     let mean = match compared.days {
         0 => "no days before".to_owned(),
-        1 => "against mean of 1 day".to_owned(),
-        days => format!("against mean of {days} days"),
+        days => format!("against {}", mean_of(days)),
     };
     Section {
         title: "What changed".to_owned(),
-        sentences: Vec::new(),
+        sentences: vec![MEAN.to_owned()],
         block: table(["", "the day", "against the day before", &mean], rows, 1),
+    }
+}
+
+fn mean_of(days: i32) -> String {
+    match days {
+        1 => "mean of 1 day".to_owned(),
+        days => format!("mean of {days} days"),
     }
 }
 
@@ -123,7 +131,11 @@ pub(super) fn quality(source: &Source<'_>) -> Section {
     }
     let block = match sums.labelled {
         0 => Block::None,
-        _ => table(["", "the day", "28 days before"], quality_rows(quality), 1),
+        _ => {
+            let mean = mean_of(quality.days);
+            let heading = ["", "the day", "the day before", &mean];
+            table(heading, quality_rows(quality), 1)
+        }
     };
     Section {
         title: "Fraud, by the labels".to_owned(),
@@ -132,34 +144,33 @@ pub(super) fn quality(source: &Source<'_>) -> Section {
     }
 }
 
+/// The day, the day before, and the days that the mean is of.
 fn quality_rows(quality: &Quality) -> Vec<Vec<String>> {
-    let (day, earlier) = (&quality.sums, &quality.earlier);
+    let spans = [&quality.sums, &quality.before, &quality.earlier];
+    let line = |name: &str, cells: [String; 3]| [vec![name.to_owned()], cells.to_vec()].concat();
+    let [day, before, earlier] = spans.map(|sums| sums.fraud);
+    let mean = earlier as f64 / f64::from(quality.days.max(1));
     let mut rows = vec![
-        vec![
-            "fraud, payments".to_owned(),
-            count(day.fraud),
-            count(earlier.fraud),
-        ],
-        vec![
-            "fraud, by count".to_owned(),
-            basis_points(day.fraud, day.labelled),
-            basis_points(earlier.fraud, earlier.labelled),
-        ],
+        line(
+            "fraud, payments",
+            [count(day), count(before), grouped(&format!("{mean:.1}"))],
+        ),
+        line(
+            "fraud, by count",
+            spans.map(|sums| basis_points(sums.fraud, sums.labelled)),
+        ),
     ];
-    for total in quality.totals.iter().take(CURRENCIES) {
-        let value = total.fraud_value_bp.map(|bp| format!("{bp:.1} bp"));
-        rows.push(vec![
-            format!(
-                "fraud, by value: {}",
-                amount(total.currency.as_deref(), &total.fraud_amount)
-            ),
-            value.unwrap_or_else(|| "-".to_owned()),
-            String::new(),
-        ]);
+    for value in quality.values.iter().take(CURRENCIES) {
+        let amount = amount(value.currency.as_deref(), &value.amount);
+        let cells = [value.day, value.before, value.earlier];
+        rows.push(line(
+            &format!("fraud, by value: {amount}"),
+            cells.map(|bp| bp.map_or_else(|| "-".to_owned(), |bp| format!("{bp:.1} bp"))),
+        ));
     }
     let rate = |name: &str, of: fn(&Sums) -> (i64, i64)| {
         let shown = |sums: &Sums| share(of(sums).0, of(sums).1);
-        vec![name.to_owned(), shown(day), shown(earlier)]
+        line(name, spans.map(shown))
     };
     rows.push(rate("precision", |s| (s.caught, s.caught + s.false_alarms)));
     rows.push(rate("recall", |s| (s.caught, s.fraud)));

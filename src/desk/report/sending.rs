@@ -10,6 +10,8 @@ use crate::database::{Day, Moment};
 use crate::desk::notifier::outbox::{self, Channels};
 
 /// The oldest day whose report is due and was not sent; `None` while there is none, or no stream.
+/// The first one is on the day on which the stream was bound, or on which the schema learned of
+/// reports (its version 15) if that was later.
 ///
 /// # Errors
 /// When the database fails.
@@ -22,8 +24,11 @@ pub async fn due(
 ) -> anyhow::Result<Option<Date>> {
     let row = client
         .query_opt(
-            "SELECT s.bound_at, (SELECT max(r.day) FROM reports AS r WHERE r.stream = s.stream)
-             FROM streams AS s WHERE s.stream = $1",
+            "SELECT CASE WHEN r.last IS NULL THEN greatest(s.bound_at, m.applied_at) ELSE s.bound_at END, r.last
+             FROM streams AS s
+             CROSS JOIN LATERAL (SELECT max(day) AS last FROM reports WHERE stream = s.stream) AS r
+             LEFT JOIN schema_migrations AS m ON m.version = 15
+             WHERE s.stream = $1",
             &[&stream],
         )
         .await?;
