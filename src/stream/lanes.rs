@@ -263,11 +263,11 @@ fn engine(setup: &Setup, model: OnnxModel, policy: &Policy) -> Result<Engine, La
     Ok(Engine::new(preparation, model, policy.clone(), origin))
 }
 
-/// The account of the canary, when one is sent at all.
+/// The account of the canary. It is so also when none is sent: some may still be in the topic.
 fn canary(setup: &Setup) -> Option<Token> {
-    let (canary, schema) = (&setup.config.canary, &setup.bundle.schema);
+    let (name, schema) = (&setup.config.canary.account, &setup.bundle.schema);
     let account = schema.field(schema.roles.account);
-    (!canary.every.is_zero()).then(|| setup.key.of_field(account, &canary.account))
+    (!name.is_empty()).then(|| setup.key.of_field(account, name))
 }
 
 /// Does `work` unless the process is to stop first: a database that says nothing is waited for

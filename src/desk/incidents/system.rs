@@ -23,6 +23,9 @@ use letter::News;
 /// How often the stream is looked at.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// The end of a trouble is told at most so late: no snooze is longer.
+const LONGEST_DELAY: Duration = Duration::from_secs(31 * 86_400);
+
 /// A kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
@@ -170,11 +173,10 @@ impl Watch {
         channels: &Channels,
     ) -> Result<(), Error> {
         let transaction = client.transaction().await?;
-        let mut closed = Vec::new();
         for finding in findings {
-            closed.extend(note(&transaction, finding).await?);
+            note(&transaction, finding).await?;
         }
-        let news = news(&transaction, &closed, config.incidents.cooldown).await?;
+        let news = news(&transaction, config.incidents.cooldown).await?;
         if !news.is_empty() {
             let notice = letter::notice(&news);
             let notice = outbox::enqueue(&transaction, &notice, channels).await?;
@@ -206,8 +208,8 @@ async fn open(client: &Client) -> Result<Vec<(Trouble, i16)>, Error> {
     Ok(found)
 }
 
-/// Opens, renews or closes the incident of a finding; its number when it was closed.
-async fn note(transaction: &Transaction<'_>, finding: &Finding) -> Result<Option<i64>, Error> {
+/// Opens, renews or closes the incident of a finding.
+async fn note(transaction: &Transaction<'_>, finding: &Finding) -> Result<(), Error> {
     let Finding {
         trouble,
         stream,
@@ -215,12 +217,11 @@ async fn note(transaction: &Transaction<'_>, finding: &Finding) -> Result<Option
     } = finding;
     let Some(Wrong { subject, detail }) = wrong else {
         let close = "UPDATE incidents SET closed_at = now()
-                     WHERE group_by = 'system' AND group_key = $1 AND stream = $2 AND closed_at IS NULL
-                     RETURNING id";
-        let closed = transaction
-            .query_opt(close, &[&trouble.as_str(), &stream])
+                     WHERE group_by = 'system' AND group_key = $1 AND stream = $2 AND closed_at IS NULL";
+        transaction
+            .execute(close, &[&trouble.as_str(), &stream])
             .await?;
-        return closed.map(|row| row.try_get(0)).transpose();
+        return Ok(());
     };
     let renew = "UPDATE incidents SET last_alert_at = now(), subject = $3, detail = $4
                  WHERE group_by = 'system' AND group_key = $1 AND stream = $2 AND closed_at IS NULL";
@@ -239,40 +240,42 @@ async fn note(transaction: &Transaction<'_>, finding: &Finding) -> Result<Option
             .await?;
         metrics::incidents(IncidentKind::System, severity, 1);
     }
-    Ok(None)
+    Ok(())
 }
 
 /// What on-call does not know yet: troubles that began, are about something else than was told,
-/// or are still there when a snooze ends; and the end of those that were told. A trouble that
-/// comes back is told again after the cooldown at the earliest.
-async fn news(
-    transaction: &Transaction<'_>,
-    closed: &[i64],
-    cooldown: Duration,
-) -> Result<Vec<News>, Error> {
+/// or are still there when a snooze ends; and the end of those that were told, which a snooze or
+/// the same trouble begun anew delays. A trouble that comes back is told again after the cooldown
+/// at the earliest.
+async fn news(transaction: &Transaction<'_>, cooldown: Duration) -> Result<Vec<News>, Error> {
     let rows = transaction
         .query(
             "SELECT i.id, i.group_key, i.stream, i.severity, i.opened_at, i.closed_at IS NULL AS is_open,
                     i.last_noticed_at IS NOT NULL AS is_known, i.detail
              FROM incidents AS i
-             WHERE i.group_by = 'system' AND (i.closed_at IS NULL OR i.id = ANY ($1))
+             WHERE i.group_by = 'system'
+               AND (i.closed_at IS NULL OR i.closed_at > now() - make_interval(secs => $2))
                AND NOT EXISTS (SELECT FROM snoozes AS s
                                WHERE s.what = 'system' AND s.key = i.group_key AND s.ended_at IS NULL
                                  AND s.until > now())
                AND CASE
-                   WHEN i.closed_at IS NOT NULL THEN i.last_noticed_at IS NOT NULL
+                   WHEN i.closed_at IS NOT NULL THEN i.last_noticed_at < i.closed_at AND NOT EXISTS (
+                       SELECT FROM incidents AS later
+                       WHERE later.group_by = 'system' AND later.group_key = i.group_key
+                         AND later.stream = i.stream AND later.id > i.id
+                         AND (later.closed_at IS NULL OR later.last_noticed_at IS NOT NULL))
                    WHEN i.last_noticed_at IS NULL THEN NOT EXISTS (
                        SELECT FROM incidents AS earlier
                        WHERE earlier.group_by = 'system' AND earlier.group_key = i.group_key
                          AND earlier.stream = i.stream
-                         AND earlier.last_noticed_at > now() - make_interval(secs => $2))
+                         AND earlier.last_noticed_at > now() - make_interval(secs => $1))
                    ELSE i.subject <> i.noticed_subject
-                        AND i.last_noticed_at <= now() - make_interval(secs => $2)
+                        AND i.last_noticed_at <= now() - make_interval(secs => $1)
                      OR EXISTS (SELECT FROM snoozes AS s
                                 WHERE s.what = 'system' AND s.key = i.group_key AND s.at > i.last_noticed_at)
                    END
              ORDER BY i.severity, i.id",
-            &[&closed, &seconds(cooldown)],
+            &[&seconds(cooldown), &seconds(LONGEST_DELAY)],
         )
         .await?;
     rows.iter().map(News::read).collect()

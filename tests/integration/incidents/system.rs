@@ -1,5 +1,7 @@
 //! Troubles of the system: each is told when it begins and when it is over, once.
 
+use std::time::Duration;
+
 use vigie::desk::incidents::Watch;
 use vigie::desk::notifier::outbox::Channels;
 
@@ -28,6 +30,23 @@ impl Desk {
         let mut watch = Watch::new(&self.config);
         let looked = watch.look(&mut self.client, &self.config, &channels).await;
         looked.unwrap();
+    }
+
+    /// Time passes, and a process that notifies looks every minute of it; nothing comes.
+    async fn pass_watched(&self, time: Duration) {
+        self.pass(time).await;
+        self.owner
+            .batch_execute(
+                "UPDATE stream_minutes SET looked_at = minute + interval '55 s';
+                 INSERT INTO stream_minutes (stream, slot, minute, looked_at, scored_total, records_total, dead_total,
+                                             canaries, payments, records, dead)
+                 SELECT stream, extract(epoch FROM at)::bigint / 60 % 10080, at, at + interval '55 s', scored_total,
+                        records_total, dead_total, 0, 0, 0, 0
+                 FROM (SELECT DISTINCT ON (stream) * FROM stream_minutes ORDER BY stream, minute DESC) AS newest,
+                      generate_series(newest.minute + interval '1 min', now() - interval '1 min', '1 min') AS at",
+            )
+            .await
+            .unwrap();
     }
 
     /// What the partitions count more than before.
@@ -158,6 +177,11 @@ async fn payments_that_the_policy_lets_pass_without_a_score_are_found_as_well() 
         desk.last_subject().await,
         "Vigie: critical, payments without a score"
     );
+    // Nothing is paid from then on: the watermark stands still.
+    let past = "UPDATE payments_scored SET scored_at = scored_at - interval '11 min'";
+    desk.owner.batch_execute(past).await.unwrap();
+    desk.look().await;
+    assert_eq!(desk.open_and_told().await, (0, 2));
 }
 
 #[tokio::test]
@@ -166,10 +190,10 @@ async fn no_payments_for_longer_than_usual_are_told_once_and_our_own_canary_is_n
     desk.look().await;
     desk.read(100, 0).await;
     desk.look().await;
-    desk.pass(9 * MINUTE).await;
+    desk.pass_watched(9 * MINUTE).await;
     desk.look().await;
     assert_eq!(desk.open_and_told().await, (0, 0));
-    desk.pass(2 * MINUTE).await;
+    desk.pass_watched(2 * MINUTE).await;
     desk.canary(1).await;
     desk.look().await;
     assert_eq!(desk.open_and_told().await, (1, 1));
@@ -198,20 +222,52 @@ async fn a_pause_that_came_twice_in_seven_days_is_usual() {
     for _ in 0..3 {
         desk.read(1, 0).await;
         desk.look().await;
-        desk.pass(60 * MINUTE).await;
-        // Somebody looks all the time, also while nothing comes.
+        desk.pass_watched(60 * MINUTE).await;
         desk.look().await;
     }
     let unusual = desk
         .count("SELECT count(*) FROM incidents WHERE opened_at > now() - interval '2 h 30 min'")
         .await;
     assert_eq!(unusual, 2, "an hour is unusual twice, and then no more");
-    desk.pass(29 * MINUTE).await;
+    desk.pass_watched(29 * MINUTE).await;
     desk.look().await;
     assert_eq!(desk.count(OPEN).await, 0);
-    desk.pass(2 * MINUTE).await;
+    desk.pass_watched(2 * MINUTE).await;
     desk.look().await;
     assert_eq!(desk.count(OPEN).await, 1);
+}
+
+#[tokio::test]
+async fn a_time_in_which_nobody_looked_is_no_silence_and_no_usual_pause() {
+    let mut desk = Desk::streaming().await;
+    desk.look().await;
+    for _ in 0..3 {
+        desk.read(1, 0).await;
+        desk.look().await;
+        desk.pass(60 * MINUTE).await;
+        desk.look().await;
+        assert_eq!(desk.open_and_told().await, (0, 0), "nobody ran for an hour");
+    }
+    desk.pass_watched(9 * MINUTE).await;
+    desk.look().await;
+    assert_eq!(desk.open_and_told().await, (0, 0));
+    desk.pass_watched(3 * MINUTE).await;
+    desk.look().await;
+    assert_eq!(
+        desk.open_and_told().await,
+        (1, 1),
+        "no payment since the start"
+    );
+    desk.pass(60 * MINUTE).await;
+    desk.look().await;
+    assert_eq!(
+        desk.open_and_told().await,
+        (1, 1),
+        "it may be over, and may not"
+    );
+    desk.read(1, 0).await;
+    desk.look().await;
+    assert_eq!(desk.open_and_told().await, (0, 2));
 }
 
 #[tokio::test]
@@ -291,6 +347,45 @@ async fn a_trouble_that_is_snoozed_is_silent_and_told_at_the_end_if_it_goes_on()
     desk.hold("-1").await;
     desk.look().await;
     assert_eq!(desk.open_and_told().await, (0, 2));
+    desk.pass(120 * MINUTE).await;
+    desk.look().await;
+    desk.look().await;
+    assert_eq!(desk.open_and_told().await, (0, 3), "its end is told late");
+    assert_eq!(desk.last_subject().await, "Vigie: over: a held partition");
+}
+
+#[tokio::test]
+async fn the_end_of_a_trouble_that_has_begun_anew_in_a_snooze_is_not_told_before_it_is_over() {
+    let mut desk = Desk::streaming().await;
+    desk.hold("1").await;
+    desk.look().await;
+    desk.vigie(&[
+        "snooze",
+        "--system",
+        "held_partition",
+        "--for",
+        "2h",
+        "--why",
+        "we know",
+    ])
+    .await
+    .unwrap();
+    for partition in ["-1", "2"] {
+        desk.hold(partition).await;
+        desk.look().await;
+    }
+    desk.pass(120 * MINUTE).await;
+    desk.look().await;
+    assert_eq!(desk.open_and_told().await, (1, 2));
+    assert_eq!(
+        desk.last_subject().await,
+        "Vigie: critical, a held partition"
+    );
+    desk.hold("-1").await;
+    desk.look().await;
+    desk.look().await;
+    assert_eq!(desk.open_and_told().await, (0, 3));
+    assert_eq!(desk.last_subject().await, "Vigie: over: a held partition");
 }
 
 #[tokio::test]

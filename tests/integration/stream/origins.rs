@@ -138,6 +138,28 @@ async fn the_canary_has_its_alert_whatever_is_decided_and_is_left_out_of_the_fig
     reconciles(&place);
 }
 
+#[tokio::test]
+async fn a_canary_that_waits_while_canaries_are_switched_off_is_no_payment() {
+    let (place, strict) = (
+        Place::new("canary-off", 1).await,
+        Thresholds::new("0.000001", "1.0"),
+    );
+    let now = recently();
+    place
+        .send(&[
+            payment("canary", CANARY, now),
+            payment("customer", &account(1), now),
+        ])
+        .await;
+    let mut vigie = run(&place, &strict, "0s");
+    let client = place.look().await;
+    assert_eq!(consumed(&client, 2).await.scored, 2);
+    let expected = named(&[("canary", 2), ("customer", 0)]);
+    assert_eq!(origins(&client, "payments_scored").await, expected);
+    assert_eq!(origins(&client, "fraud_alerts").await, expected);
+    ended_well(&mut vigie).await;
+}
+
 fn reconciles(place: &Place) {
     let report = place.command(&["reconcile"]).output().unwrap();
     let text = String::from_utf8_lossy(&report.stdout);

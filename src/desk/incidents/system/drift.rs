@@ -83,7 +83,7 @@ impl Drift {
         let rows = client
             .query(
                 "SELECT width_bucket(score::float8, $5::float8[]) AS bin, count(*),
-                        count(*) FILTER (WHERE score IS NULL AND event_time > $6)
+                        count(*) FILTER (WHERE score IS NULL AND scored_at > now() - interval '10 min')
                  FROM payments_scored
                  WHERE event_day BETWEEN $1 AND $2 AND event_time > $3 AND stream = $4 AND origin = 0
                  GROUP BY bin",
@@ -93,7 +93,6 @@ impl Drift {
                     &window.from,
                     &stream,
                     &edges,
-                    &window.ten_minutes,
                 ],
             )
             .await?;
@@ -124,7 +123,6 @@ struct Window {
     first_day: Day,
     last_day: Day,
     from: Moment,
-    ten_minutes: Moment,
 }
 
 impl Window {
@@ -134,7 +132,7 @@ impl Window {
         let row = client
             .query_opt(
                 "SELECT ((ends - span) AT TIME ZONE zone)::date, ((ends + interval '1 day') AT TIME ZONE zone)::date,
-                        ends - span, ends - interval '10 min'
+                        ends - span
                  FROM (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY o.watermark) AS ends,
                               min(s.business_zone) AS zone,
                               interval '1 h' * least(1, $2::float8 / greatest(1, (
@@ -151,7 +149,6 @@ impl Window {
                 first_day: row.try_get(0)?,
                 last_day: row.try_get(1)?,
                 from: row.try_get(2)?,
-                ten_minutes: row.try_get(3)?,
             })
         })
         .transpose()

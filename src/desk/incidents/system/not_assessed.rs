@@ -11,7 +11,7 @@ use crate::desk::text::counted;
 pub(super) struct Unscored {
     /// In this stream.
     pub(super) stream: i16,
-    /// In ten minutes of event time.
+    /// Of the last ten minutes, by when they were scored: event time stands still without payments.
     pub(super) payments: i64,
 }
 
