@@ -47,6 +47,11 @@ const MIGRATIONS: &[Migration] = &[
         include_str!("../migrations/0015_figures.sql"),
     ),
     Migration::new(16, "people", include_str!("../migrations/0016_people.sql")),
+    Migration::new(
+        18,
+        "silenced",
+        include_str!("../migrations/0018_silenced.sql"),
+    ),
 ];
 
 /// Made by `scripts/roles.sql`, once per cluster; the migrations grant to them by name.

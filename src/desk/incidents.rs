@@ -20,13 +20,15 @@
 //!
 //! **Severity.** Critical as soon as one alert has at least `critical_score` and at least
 //! `critical_amount`, else a warning. **Snoozed** alerts are counted and wait untold; when the
-//! snooze ends, what came meanwhile is told if the incident is still open.
+//! snooze ends, what came meanwhile is told if the incident is still open. With an incident that
+//! became quiet in a snooze, its snoozed alerts are done with.
 //!
 //! Troubles of the [`system`] are incidents as well: told when they begin and when they are over.
 
 mod group;
 mod message;
 mod pacing;
+mod snoozed;
 mod system;
 mod tell;
 
@@ -50,6 +52,9 @@ pub struct Told {
     /// Incidents that they belong to.
     pub incidents: u64,
 }
+
+/// Characters of a merchant's name that tell it from others: an index entry has a bound.
+pub const MERCHANT_CHARS: usize = 256;
 
 /// Alerts in one transaction at most; what is beyond waits for the next.
 const AT_ONCE: i64 = 100_000;
@@ -76,7 +81,7 @@ impl Gathering {
     /// flood must not be too much for it for ever.
     ///
     /// # Errors
-    /// When the database fails; each of the three steps has happened whole or not at all.
+    /// When the database fails; each of the steps has happened whole or not at all.
     pub async fn gather(
         &mut self,
         client: &mut Client,
@@ -86,7 +91,7 @@ impl Gathering {
         let (settings, at_once) = (&config.incidents, self.at_once);
         // Given back only at the end: who gives up waiting for us leaves it so.
         self.at_once = (at_once / 4).max(AT_ONCE_AT_LEAST);
-        group::close_quiet(client, settings.quiet).await?;
+        group::close_quiet(client, settings.quiet, at_once).await?;
         group::assign(client, settings, at_once).await?.record();
         let heard = pacing::Heard::of(client, channels).await?;
         let told = match heard.may_hear(settings) {

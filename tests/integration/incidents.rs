@@ -536,8 +536,128 @@ async fn what_came_in_a_snooze_is_not_told_when_the_incident_has_closed_meanwhil
     );
     desk.pass(120 * MINUTE).await;
     assert_eq!(desk.told().await, 0);
+    let looked_at =
+        "SELECT count(*) FROM fraud_alerts WHERE outbox_id IS NULL AND silenced_at IS NULL";
+    assert_eq!(desk.count(looked_at).await, 0, "twice a second for ever");
     let counted = "SELECT count(*) FROM incidents WHERE untold = 1 AND alerts = 1";
     assert_eq!(desk.count(counted).await, 1);
+}
+
+#[tokio::test]
+async fn snoozed_alerts_of_a_quiet_incident_are_done_with_in_parts_and_others_of_it_are_told() {
+    let mut desk = Desk::new().await;
+    let line = [
+        "snooze",
+        "--merchant",
+        "Shop",
+        "--for",
+        "9h",
+        "--why",
+        "a test of theirs",
+    ];
+    desk.vigie(&line).await.unwrap();
+    desk.owner
+        .batch_execute(
+            "INSERT INTO fraud_alerts (stream, source_partition, source_offset, event_day, event_time, trans_num,
+                                       account, amount, merchant, decision)
+             SELECT 1, 0, n, '2026-03-01', '2026-03-01 12:00:00Z', 't-' || n, '', 100, 'Shop', 2
+             FROM generate_series(1, 100001) AS n",
+        )
+        .await
+        .unwrap();
+    desk.alerts = 100_001;
+    assert_eq!((desk.told().await, desk.told().await), (0, 0));
+    desk.raise(Alert {
+        merchant: "Station",
+        ..Alert::of("b")
+    })
+    .await;
+    desk.config.incidents.hourly_cap = 0;
+    desk.told().await;
+    desk.pass(60 * MINUTE).await;
+    let open = "SELECT count(*) FROM incidents WHERE closed_at IS NULL";
+    desk.told().await;
+    assert_eq!(
+        desk.count(open).await,
+        2,
+        "one is not told, one not done with"
+    );
+    desk.config.incidents.hourly_cap = 12;
+    assert_eq!(desk.told().await, 1);
+    desk.told().await;
+    assert_eq!(desk.count(open).await, 0);
+    let silenced =
+        "SELECT count(*) FROM fraud_alerts WHERE silenced_at IS NOT NULL AND outbox_id IS NULL";
+    assert_eq!(desk.count(silenced).await, 100_001);
+}
+
+#[tokio::test]
+async fn an_unknown_merchant_and_a_long_name_can_be_snoozed() {
+    let long = "m".repeat(300);
+    let mut desk = Desk::new().await;
+    desk.config.incidents.group_by = GroupBy::Merchant;
+    for merchant in ["NULL", &format!("'{long}'")] {
+        desk.raise(Alert::of("a")).await;
+        let rename =
+            format!("UPDATE fraud_alerts SET merchant = {merchant} WHERE incident_id IS NULL");
+        desk.owner.batch_execute(&rename).await.unwrap();
+        desk.told().await;
+        desk.pass(10 * MINUTE).await;
+    }
+    for line in [
+        ["snooze", "--incident", "1"],
+        ["snooze", "--merchant", &long],
+    ] {
+        let line = [&line[..], &["--for", "2h", "--why", "known"]].concat();
+        desk.vigie(&line).await.unwrap();
+    }
+    desk.raise(Alert::of("a")).await;
+    desk.raise(Alert::of("b")).await;
+    let rename = format!(
+        "UPDATE fraud_alerts SET merchant = CASE WHEN source_offset = 3 THEN NULL ELSE '{long}' END
+         WHERE incident_id IS NULL"
+    );
+    desk.owner.batch_execute(&rename).await.unwrap();
+    assert_eq!(desk.told().await, 0);
+    let shown = "SELECT count(*) FROM v_incidents WHERE snoozed_until > now() AND untold = 1";
+    assert_eq!(desk.count(shown).await, 2);
+}
+
+#[tokio::test]
+async fn a_card_number_in_place_of_a_merchant_is_masked_and_matches_what_is_stored() {
+    let mut desk = Desk::new().await;
+    let line = [
+        "snooze",
+        "--merchant",
+        "paid 4242424242424242",
+        "--for",
+        "2h",
+        "--why",
+        "known",
+    ];
+    let said = desk.vigie(&line).await.unwrap();
+    desk.raise(Alert {
+        merchant: "paid ****",
+        ..Alert::of("a")
+    })
+    .await;
+    assert_eq!(desk.told().await, 0);
+    let line = [
+        "unsnooze",
+        "--merchant",
+        "paid 4242424242424242",
+        "--why",
+        "not known",
+    ];
+    let said = said + &desk.vigie(&line).await.unwrap();
+    assert!(
+        !said.contains("4242") && said.contains("paid ****"),
+        "{said}"
+    );
+    let clear = "SELECT count(*) FROM (SELECT key FROM snoozes UNION ALL SELECT subject::text FROM audit_log) AS k
+                 WHERE key ~ '4242'";
+    assert_eq!(desk.count(clear).await, 0);
+    assert_eq!(desk.told().await, 1);
 }
 
 #[tokio::test]

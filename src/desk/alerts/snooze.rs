@@ -1,5 +1,6 @@
 //! What nobody wants to hear of for a while.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +10,7 @@ use tokio_postgres::{Client, Transaction};
 
 use crate::database::Moment;
 use crate::desk::audit::{person, why};
-use crate::desk::incidents::Trouble;
+use crate::desk::incidents::{MERCHANT_CHARS, Trouble};
 use crate::desk::table;
 use crate::engine::batch::ReasonCode;
 use crate::engine::mask;
@@ -58,8 +59,8 @@ struct What {
     /// An account: its token, or the beginning of it as a message shows it.
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     account: Option<String>,
-    /// A merchant, by its name.
-    #[arg(long, value_name = "NAME")]
+    /// A merchant, by its name; card numbers in it are masked, as they are stored.
+    #[arg(long, value_name = "NAME", value_parser = merchant)]
     merchant: Option<String>,
     /// A rule, by its code.
     #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(RULES.map(ReasonCode::as_str)))]
@@ -195,6 +196,11 @@ fn token(text: &str) -> Result<String, String> {
     is_token
         .then_some(token)
         .ok_or_else(|| "expected 8 to 32 hexadecimal digits of the account's token".to_owned())
+}
+
+/// The name as it is stored and alerts are grouped by it.
+fn merchant(name: &str) -> Result<String, Infallible> {
+    Ok(mask::masked(name).chars().take(MERCHANT_CHARS).collect())
 }
 
 #[cfg(test)]

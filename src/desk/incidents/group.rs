@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 
-use super::seconds;
+use super::snoozed::snoozed;
+use super::{MERCHANT_CHARS, seconds};
 use crate::config::{GroupBy, IncidentsConfig};
 use crate::engine::batch::Decision;
 use crate::metrics::{self, IncidentKind, Severity};
-
-/// Characters of a merchant that count: an index entry has a bound.
-const KEY_CHARS: u32 = 256;
 
 /// What became of new alerts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +38,7 @@ impl Grouped {
 fn key(group_by: GroupBy) -> String {
     match group_by {
         GroupBy::Account => "encode(a.account, 'hex')".to_owned(),
-        GroupBy::Merchant => format!("left(coalesce(a.merchant, ''), {KEY_CHARS})"),
+        GroupBy::Merchant => format!("left(coalesce(a.merchant, ''), {MERCHANT_CHARS})"),
         GroupBy::Rule => {
             "coalesce(a.reasons[1], CASE a.decision WHEN 1 THEN 'review' ELSE 'block' END)"
                 .to_owned()
@@ -201,22 +199,53 @@ async fn stamp(
     Ok(())
 }
 
-/// Closes incidents of fraud that have had no alert for so long, once everything of them is told;
-/// what is snoozed need not be.
+/// Closes incidents of fraud that have had no alert for so long, once everything of them is told.
+/// What is snoozed need not be: at most `at_once` alerts of such incidents are done with.
 ///
 /// # Errors
 /// When the database fails.
-pub(super) async fn close_quiet(client: &Client, quiet: Duration) -> Result<(), Error> {
+pub(super) async fn close_quiet(
+    client: &Client,
+    quiet: Duration,
+    at_once: i64,
+) -> Result<(), Error> {
+    let quiet = seconds(quiet);
+    let waiting = "SELECT EXISTS (
+            SELECT FROM incidents
+            WHERE kind = 'fraud' AND closed_at IS NULL AND untold > 0
+              AND last_alert_at <= now() - make_interval(secs => $1))";
+    if client.query_one(waiting, &[&quiet]).await?.try_get(0)? {
+        silence(client, quiet, at_once).await?;
+    }
     client
         .execute(
             "UPDATE incidents AS i SET closed_at = now()
              WHERE i.kind = 'fraud' AND i.closed_at IS NULL AND i.last_alert_at <= now() - make_interval(secs => $1)
                AND (i.untold = 0 OR NOT EXISTS (
                         SELECT FROM fraud_alerts AS a
-                        WHERE a.incident_id = i.id AND a.outbox_id IS NULL
-                          AND NOT is_snoozed(a.account, a.merchant, a.reasons)))",
-            &[&seconds(quiet)],
+                        WHERE a.incident_id = i.id AND a.outbox_id IS NULL AND a.silenced_at IS NULL))",
+            &[&quiet],
         )
         .await?;
+    Ok(())
+}
+
+/// Marks snoozed alerts of quiet incidents of which everything else is told.
+async fn silence(client: &Client, quiet: f64, at_once: i64) -> Result<(), Error> {
+    let snoozed = snoozed();
+    let silence = format!(
+        "UPDATE fraud_alerts SET silenced_at = now()
+         WHERE id IN (
+             SELECT u.id
+             FROM incidents AS i
+             JOIN fraud_alerts AS u ON u.incident_id = i.id AND u.outbox_id IS NULL AND u.silenced_at IS NULL
+             WHERE i.kind = 'fraud' AND i.closed_at IS NULL AND i.untold > 0
+               AND i.last_alert_at <= now() - make_interval(secs => $1)
+               AND NOT EXISTS (SELECT FROM fraud_alerts AS a
+                               WHERE a.incident_id = i.id AND a.outbox_id IS NULL AND a.silenced_at IS NULL
+                                 AND NOT {snoozed})
+             LIMIT $2)"
+    );
+    client.execute(&silence, &[&quiet, &at_once]).await?;
     Ok(())
 }

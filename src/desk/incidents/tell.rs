@@ -3,6 +3,7 @@
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 
 use super::message::{self, Alert, Digest, Observed, Place};
+use super::snoozed::snoozed;
 use super::{Told, seconds};
 use crate::bundle::Bundle;
 use crate::config::Config;
@@ -16,15 +17,19 @@ const RISKIEST: i64 = 5;
 const CURRENCIES: i64 = 5;
 
 /// Untold alerts of incidents that may be told of; those that nobody wants to hear of stay.
-const DUE: &str = "\
-    SELECT a.id, extract(epoch FROM now() - min(a.created_at) OVER ())::float8 \
-    FROM incidents AS i JOIN fraud_alerts AS a ON a.incident_id = i.id AND a.outbox_id IS NULL \
-    WHERE i.kind = 'fraud' AND i.closed_at IS NULL AND i.untold > 0 \
-      AND (i.last_noticed_at IS NULL OR i.last_noticed_at <= now() - make_interval(secs => $1) \
-           OR (i.severity = 'critical' AND i.noticed_severity = 'warning')) \
-      AND NOT (EXISTS (SELECT FROM snoozes AS s WHERE s.ended_at IS NULL AND s.until > now()) \
-               AND is_snoozed(a.account, a.merchant, a.reasons)) \
-    ORDER BY a.id LIMIT $2";
+fn due() -> String {
+    format!(
+        "SELECT a.id, extract(epoch FROM now() - min(a.created_at) OVER ())::float8
+         FROM incidents AS i
+         JOIN fraud_alerts AS a ON a.incident_id = i.id AND a.outbox_id IS NULL AND a.silenced_at IS NULL
+         WHERE i.kind = 'fraud' AND i.closed_at IS NULL AND i.untold > 0
+           AND (i.last_noticed_at IS NULL OR i.last_noticed_at <= now() - make_interval(secs => $1)
+                OR (i.severity = 'critical' AND i.noticed_severity = 'warning'))
+           AND NOT {}
+         ORDER BY a.id LIMIT $2",
+        snoozed()
+    )
+}
 
 /// Writes a message about everything that is due, at most `at_once` alerts; `None` when nothing
 /// is, or when the first alert may still wait for others.
@@ -45,7 +50,7 @@ pub(super) async fn tell(
         .start()
         .await?;
     let rows = transaction
-        .query(DUE, &[&seconds(settings.cooldown), &at_once])
+        .query(&due(), &[&seconds(settings.cooldown), &at_once])
         .await?;
     let waited: f64 = rows.first().map_or(Ok(0.0), |row| row.try_get(1))?;
     if rows.is_empty() || waited < seconds(settings.gather) {
