@@ -2,23 +2,23 @@
 """`make demo`: real card payments through a real Kafka, scored, stored in a real PostgreSQL, mailed when suspicious.
 
 Installs and builds what is missing, starts a stack of its own (unless that runs already), the processor and a
-producer, and shows what happens until the file ends, DEMO_SECONDS have passed, or somebody stops it. Whatever was
-started here is ended here, and nothing else. Every run has a topic, a schema and a folder of its own.
+producer, and shows what happens until the file ends, DEMO_SECONDS have passed, or somebody presses Ctrl-C; then comes
+what the run left behind (a second Ctrl-C does without). Whatever was started here is ended here, and nothing else.
+Every run has a topic, a schema and a folder of its own.
 
   DEMO_SECONDS=60 make demo    ends by itself after so many seconds of payments
   DEMO_RATE=500 make demo      payments per second (default 100)
   make demo SOURCE=simulate    invented customers and frauds instead of the committed payments
   make demo SOURCE=api         pulls from an HTTP API: the imitation of a public one, ten payments a second
 
-Exit code 0: payments were scored, a mail arrived (but with SOURCE=api, where fraud is rare), the accounts add up, and
-report and pictures were made.
+Exit code 0: payments were scored and a mail arrived (but with SOURCE=api, where fraud is rare, or after Ctrl-C), the
+accounts add up, and report and pictures were made.
 """
 
 import fcntl
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import TextIO
 
 from demo_figures import Database, Figures, Watched
-from demo_processes import ROOT, Child, Failed, die_with_parent, end, free_port, say, start, step
-from demo_results import Results, show
+from demo_processes import ROOT, Child, Failed, die_with_parent, end, free_port, say, sourced, start, step
+from demo_results import Results, attempt, dashboards_python, show
+from demo_signals import Signals, Stopped, ignore
 from demo_sources import SOURCES, Asked
 
 STACK = [str(ROOT / "scripts/stack.sh")]
@@ -38,10 +39,6 @@ HOME = ROOT / ".stack/demo"
 OWNED = HOME / "started-by-demo"
 BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release"
 BEGAN = time.monotonic()
-
-
-class Stopped(Exception):
-    """Somebody asked the demo to end; the argument is the signal."""
 
 
 class Usage(Exception):
@@ -94,6 +91,7 @@ class Demo:
         self.folder = HOME / "runs" / self.stamp
         self.ledger = self.folder / "ledger.tsv"
         self.env = clean_environment()
+        self.signals = Signals()
         # In the order in which they are to end: that of the data's way, so that nobody waits for one who is gone.
         self.children: list[Child] = []
         self.database: Database | None = None
@@ -105,6 +103,8 @@ class Demo:
         title("what is missing")
         step(["scripts/install.sh"], self.env)
         step([*STACK, "download", *NAME], self.env)
+        # The pictures are drawn last; what they need is not to be missed only then.
+        dashboards_python(self.env)
         title("building (the first time takes some minutes)")
         step(["cargo", "build", "--release", "--locked", "-p", "vigie", "-p", "vigie-producer"], self.env)
         title("the stack")
@@ -123,10 +123,7 @@ class Demo:
 
     def settings(self) -> dict[str, str]:
         """The stack's variables and this run's own."""
-        script = f"set -a; source {HOME}/env; env -0"
-        out = subprocess.run(["bash", "-c", script], env=self.env, stdout=subprocess.PIPE, check=True, text=True).stdout
-        env = dict(line.split("=", 1) for line in out.split("\0") if "=" in line)
-        return env | {
+        return sourced(HOME / "env", self.env) | {
             "VIGIE_DATABASE__SCHEMA": self.schema,
             "VIGIE_STREAM__TOPIC": self.topic,
             "VIGIE_STREAM__GROUP": f"demo-{self.stamp}",
@@ -170,7 +167,7 @@ class Demo:
                 f"log       {self.folder.relative_to(ROOT)}/vigie.log\n"
                 f"query     scripts/stack.sh psql --name demo -- -c \"{query}\"\n"
                 "commands  source .stack/demo/run; target/release/vigie offsets show\n"
-                "Ctrl-C stops what was started here.\n")
+                "Ctrl-C ends the payments; the results follow, and what was started here is stopped.\n")
 
     def check_alive(self, running: Running) -> None:
         vigie, producer = running.vigie.poll(), running.producer.poll()
@@ -186,11 +183,15 @@ class Demo:
         """Shows what happens until the producer has ended and everything it sent is stored and mailed."""
         terminal = sys.stdout.isatty()
         until = time.monotonic() + self.seconds
+        self.signals.payments_flow = True
         figures = Figures(terminal)
         shown = 0.0
         while not self.is_settled(running, figures):
             time.sleep(1)
             self.check_alive(running)
+            if self.signals.asked and until > 0:
+                until = 0
+                say("\nno more payments: the results follow; Ctrl-C again stops at once")
             if time.monotonic() >= until and running.producer.poll() is None:
                 running.producer.terminate()
             figures.look(running.watched)
@@ -218,42 +219,45 @@ class Demo:
         """What Kafka acknowledged; a producer without a ledger does not tell, and the lag has to do."""
         return sum(1 for _ in self.ledger.open("rb")) if self.ledger.exists() else 0
 
-    def leave_results(self, running: Running) -> list[tuple[str, Path]]:
-        """The report on yesterday, mailed, and the dashboards as pictures; what was made, by name."""
-        title("the report on yesterday")
+    def leave_results(self, running: Running) -> tuple[list[tuple[str, Path]], list[str]]:
+        """The report on yesterday, mailed, and the dashboards as pictures: what was made, by name, and what was not."""
         results = Results(BINARIES / "vigie", self.env, self.folder, self.schema, running.watched.mails)
-        made = [("mails", results.mails)]
+        made, problems = [("mails", results.mails)], []
+        title("the report on yesterday")
         day = results.yesterday(running.watched.database)
         if day is None:
             say("all payments are of today: its report comes tomorrow morning")
         else:
-            made.append((f"report on {day}", results.report(day)))
-            made += [("its mail", mail) for mail in results.report_mails()]
+            problems += attempt(made, "the report", lambda: results.report(day))
         title("pictures of the dashboards")
-        made += [(f"dashboard {picture.stem}", picture) for picture in results.pictures(day)]
-        return made
+        problems += attempt(made, "the pictures", lambda: results.pictures(day))
+        return made, problems
+
+    def accounts_hold(self) -> bool:
+        title("the accounts")
+        ledger = ["--ledger", str(self.ledger)] if self.ledger.exists() else []
+        try:
+            step([str(BINARIES / "vigie"), "reconcile", "--settled", *ledger], self.env)
+        except Failed as failure:
+            say(str(failure))
+            return False
+        return True
 
     def conclude(self, running: Running, figures: Figures) -> bool:
         """Ends the processor, reconciles, says what came of it; whether all of it is as promised."""
-        made = self.leave_results(running)
+        made, problems = self.leave_results(running)
         drained = end(running.vigie, 15) == 0
-        title("the accounts")
-        ledger = ["--ledger", str(self.ledger)] if self.ledger.exists() else []
-        reconcile = [str(BINARIES / "vigie"), "reconcile", "--settled", *ledger]
-        try:
-            step(reconcile, self.env)
-            holds = True
-        except Failed as failure:
-            say(str(failure))
-            holds = False
+        holds = self.accounts_hold()
         title("summary")
         say(figures.summary())
         show(made)
         say(f"Prometheus             {self.env['VIGIE_STACK_PROMETHEUS']} while the stack runs "
             "(scripts/stack.sh up --name demo)")
-        problems = [words for words, bad in (
-            ("no payment was scored", figures.page.scored == 0),
-            ("no mail arrived", figures.mails == 0 and self.source != "api"),
+        # Cut short, it may have seen no fraud yet.
+        whole = not self.signals.asked
+        problems += [words for words, bad in (
+            ("no payment was scored", figures.page.scored == 0 and whole),
+            ("no mail arrived", figures.mails == 0 and self.source != "api" and whole),
             ("the accounts do not add up", not holds),
             ("vigie did not end by itself", not drained),
         ) if bad]
@@ -286,19 +290,6 @@ def hold_lock() -> TextIO:
     return lock
 
 
-def listen_for_signals() -> None:
-    """The first signal ends the demo; those after it find it ending."""
-    def stop(number: int, _frame: object) -> None:
-        for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(other, signal.SIG_IGN)
-        raise Stopped(number)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    # Started with nohup, it outlives its terminal.
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, stop)
-
-
 def main() -> int:
     os.chdir(ROOT)
     try:
@@ -307,7 +298,7 @@ def main() -> int:
         say(f"demo: {usage}")
         return 2
     try:
-        listen_for_signals()
+        demo.signals.listen()
         lock = hold_lock()  # noqa: F841 - held until the process ends
         demo.prepare()
         running = demo.launch()
@@ -319,8 +310,7 @@ def main() -> int:
         say("\nstopping…")
         return 128 + int(stopped.args[0])
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        ignore()
         demo.clean_up()
 
 

@@ -65,6 +65,15 @@ def step(command: list[str], env: dict[str, str], log: Path | None = None) -> No
         raise Failed(f"{shlex.join(command)} ended with exit code {code}" + (f"; see {log}" if log else ""))
 
 
+def sourced(file: Path, env: dict[str, str]) -> dict[str, str]:
+    """An environment with what a file of the shell's adds to it."""
+    script = f"set -ea; source {shlex.quote(str(file))}; env -0"
+    out = subprocess.run(["bash", "-c", script], env=env, stdout=subprocess.PIPE, text=True)
+    if out.returncode != 0:
+        raise Failed(f"{file} could not be read")
+    return dict(line.split("=", 1) for line in out.stdout.split("\0") if "=" in line)
+
+
 def free_port() -> int:
     """Below the range that the kernel hands out to outgoing connections."""
     while True:

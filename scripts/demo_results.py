@@ -33,28 +33,44 @@ class Results:
         rows = database.query(YESTERDAY)
         return rows[0][0] if rows else None
 
-    def report(self, day: str) -> Path:
-        """Writes the report and has it mailed; the path of its text."""
+    def report(self, day: str) -> list[tuple[str, Path]]:
+        """Writes the report and has it mailed; its text and its mail."""
         folder = self.folder / "report"
         step([str(self.vigie), "report", "--day", day, "--send", "--output", str(folder)], self.env)
         await_that(f"the mail with the report on {day}", lambda: self.report_mails() != [])
-        return folder / f"report-{day}.txt"
+        text = folder / f"report-{day}.txt"
+        return [(f"report on {day}", text), *(("its mail", mail) for mail in self.report_mails())]
 
     def report_mails(self) -> list[Path]:
         mails = self.mails.glob(f"*.{self.schema}@*.eml")
         return [mail for mail in mails if "manager@localhost" in mail.read_text(errors="replace")]
 
-    def pictures(self, day: str | None) -> list[Path]:
+    def pictures(self, day: str | None) -> list[tuple[str, Path]]:
         """Draws every panel of the dashboards from what Prometheus and PostgreSQL answer now."""
         folder = self.folder / "pictures"
         folder.mkdir()
-        venv = subprocess.run([ROOT / "grafana/venv.sh"], env=self.env, stdout=subprocess.PIPE, text=True)
-        if venv.returncode != 0:
-            raise Failed("the Python environment of the dashboards could not be made")
-        draw = [venv.stdout.strip().splitlines()[-1], "-m", "vigie_dashboards", "draw", str(folder), "--schema", self.schema,
+        draw = [dashboards_python(self.env), "-m", "vigie_dashboards", "draw", str(folder), "--schema", self.schema,
                 "--days", "14", *(["--day", day] if day else [])]
         step(draw, self.env | {"PYTHONPATH": str(ROOT / "grafana")}, self.folder / "pictures.log")
-        return sorted(folder.glob("*.png"))
+        return [(f"dashboard {picture.stem}", picture) for picture in sorted(folder.glob("*.png"))]
+
+
+def dashboards_python(env: dict[str, str]) -> str:
+    """The interpreter that draws the dashboards, in an environment that is made when it is missing."""
+    venv = subprocess.run([ROOT / "grafana/venv.sh"], env=env, stdout=subprocess.PIPE, text=True)
+    if venv.returncode != 0:
+        raise Failed("the Python environment of the dashboards could not be made")
+    return venv.stdout.strip().splitlines()[-1]
+
+
+def attempt(made: list[tuple[str, Path]], what: str, make: Callable[[], list[tuple[str, Path]]]) -> list[str]:
+    """Adds what is made; one that fails is a problem to tell of, and keeps nobody from what comes after it."""
+    try:
+        made += make()
+    except Failed as failure:
+        say(str(failure))
+        return [f"{what} could not be made: {failure}"]
+    return []
 
 
 def await_that(what: str, holds: Callable[[], bool]) -> None:
