@@ -18,12 +18,13 @@ setup: ## Install and download what is missing: packages, Kafka, the ONNX runtim
 	@scripts/stack.sh download
 	@cargo fetch --locked
 
-# DEMO_SECONDS=60 ends it by itself, DEMO_RATE=500 makes it faster, SOURCE=simulate or SOURCE=api takes other payments.
+# DEMO_SECONDS=60 ends it sooner, DEMO_RATE=500 makes it faster, SOURCE=simulate or SOURCE=api takes other payments.
 demo: ## Replay real card payments with fraud in them through everything, and show what happens
 	@python3 scripts/demo.py
 
 # One run at a time per clone, since they share the stack's name; the lock ends with the run.
 test: setup ## Every test, against a real Kafka, PostgreSQL and SMTP server of its own
+	@mkdir -p .stack
 	@flock -n -o -E 75 .stack/test-run.lock scripts/test.sh || { status=$$?; \
 	  [[ $$status != 75 ]] || echo "another test run is under way in this clone" >&2; exit $$status; }
 

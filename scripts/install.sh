@@ -25,6 +25,7 @@ have_postgres() {
 
 # What is looked for is the thing, not the package: a JDK or Maven from elsewhere serves as well.
 missing_packages() {
+  have curl || echo curl
   have g++ || echo g++
   have make || echo make
   have pkg-config || echo pkg-config
@@ -38,14 +39,16 @@ missing_packages() {
   have_postgres || echo postgresql
 }
 
-apt() { "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"; }
+# A machine that was just started installs its own updates first.
+apt() { "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 "$@"; }
 
 # The package would make a cluster and start it, on a port and in folders that are none of ours; a cluster that
 # runs already is left alone.
 install_without_cluster() {
   local settings=/etc/postgresql-common/createcluster.conf
   apt install --no-install-recommends postgresql-common
-  "${AS_ROOT[@]}" cp -p "$settings" "$settings.before-vigie"
+  # A copy that is there already is of a run that was killed: the settings as they were.
+  [[ -e $settings.before-vigie ]] || "${AS_ROOT[@]}" cp -p "$settings" "$settings.before-vigie"
   trap '"${AS_ROOT[@]}" mv '"$settings.before-vigie $settings" EXIT
   echo 'create_main_cluster = false' | "${AS_ROOT[@]}" tee -a "$settings" >/dev/null
   apt install --no-install-recommends "$@"
@@ -53,6 +56,11 @@ install_without_cluster() {
 
 have cargo || {
   say "Rust is missing: https://rustup.rs says how; rust-toolchain.toml names the version" >&2
+  exit 2
+}
+
+! have python3 || python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  say "Python 3.11 or later is missing: python3 is $(python3 -V | cut -d" " -f2)" >&2
   exit 2
 }
 

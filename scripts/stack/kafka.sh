@@ -9,7 +9,11 @@ start_kafka() {
   require java
   if is_paused kafka; then resume_service kafka; fi
   if is_alive kafka; then return; fi
-  ! is_open "$KAFKA_PORT" || die "port $KAFKA_PORT is taken by somebody else; set VIGIE_KAFKA_PORT"
+  local name variable
+  for name in KAFKA CONTROLLER KAFKA_TLS KAFKA_MTLS; do
+    variable="${name}_PORT"
+    ! is_open "${!variable}" || die "port ${!variable} is taken by somebody else; set VIGIE_$variable"
+  done
   make_certificate
   random_secret "$SECRETS/kafka_password"
   write_kafka_config
