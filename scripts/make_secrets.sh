@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Makes what docker-compose.yml mounts as secrets: random passwords and keys, and a certificate for PostgreSQL.
-# What is there already stays as it is; a file that was removed is made anew, and its service wants a restart then.
+# What is there already stays as it is; a file that was removed is made anew, and its service wants a restart then. But
+# PostgreSQL and Grafana take admin_password and grafana_admin_password at their first start only: README.md, "With
+# containers", says how they are told of another one.
 #
 #   scripts/make_secrets.sh [FOLDER]    default: secrets/ beside docker-compose.yml, which is never committed
 #
@@ -26,21 +28,24 @@ write_once() {
 
 random_bytes() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
+# What openssl says is of interest when it fails only.
+openssl_quietly() { openssl "$@" 2>"$WORK/said" || { cat "$WORK/said" >&2 && return 1; }; }
+
 # An authority that signs this one certificate; its key is not kept. All three files, since none fits another's.
 make_certificate() {
-  local work curve=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch)
-  work=$(mktemp -d "$FOLDER/certificate.XXXXXX")
-  openssl req -x509 "${curve[@]}" -days 3650 -subj "/CN=Vigie database authority" \
-    -addext keyUsage=critical,keyCertSign -keyout "$work/authority" -out "$work/ca" 2>/dev/null
-  openssl req "${curve[@]}" -subj /CN=postgres -keyout "$work/key" -out "$work/request" 2>/dev/null
-  printf '%s\n' "subjectAltName=$HOSTS" basicConstraints=critical,CA:FALSE extendedKeyUsage=serverAuth >"$work/extensions"
-  openssl x509 -req -in "$work/request" -CA "$work/ca" -CAkey "$work/authority" -CAcreateserial \
-    -CAserial "$work/serial" -days 3650 -extfile "$work/extensions" -out "$work/cert" 2>/dev/null
+  local curve=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -batch)
+  WORK=$(mktemp -d "$FOLDER/certificate.XXXXXX")
+  trap 'rm -rf "$WORK"' EXIT
+  openssl_quietly req -x509 "${curve[@]}" -days 3650 -subj "/CN=Vigie database authority" \
+    -addext keyUsage=critical,keyCertSign -keyout "$WORK/authority" -out "$WORK/ca"
+  openssl_quietly req "${curve[@]}" -subj /CN=postgres -keyout "$WORK/key" -out "$WORK/request"
+  printf '%s\n' "subjectAltName=$HOSTS" basicConstraints=critical,CA:FALSE extendedKeyUsage=serverAuth >"$WORK/extensions"
+  openssl_quietly x509 -req -in "$WORK/request" -CA "$WORK/ca" -CAkey "$WORK/authority" -CAcreateserial \
+    -CAserial "$WORK/serial" -days 3650 -extfile "$WORK/extensions" -out "$WORK/cert"
   rm -f "$FOLDER"/database_{ca,cert,key}.pem
-  write_once database_ca.pem cat "$work/ca"
-  write_once database_cert.pem cat "$work/cert"
-  write_once database_key.pem cat "$work/key"
-  rm -rf "$work"
+  write_once database_ca.pem cat "$WORK/ca"
+  write_once database_cert.pem cat "$WORK/cert"
+  write_once database_key.pem cat "$WORK/key"
 }
 
 command -v openssl >/dev/null || { echo "make_secrets: openssl is missing" >&2 && exit 2; }

@@ -1,8 +1,10 @@
 """The script makes exactly the secrets that docker-compose.yml mounts, and makes them once."""
 
+import os
 import stat
 import subprocess
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -45,6 +47,28 @@ def test_what_is_there_stays_and_what_was_removed_is_made_anew(folder: Path) -> 
     (folder / "database_key.pem").unlink()
     again = make(folder)
     assert {name for name in first if again[name] != first[name]} == {"writer_password", *PEMS}
+
+
+def test_when_openssl_fails_its_words_are_seen_and_no_key_is_left_behind(folder: Path, tmp_path: Path) -> None:
+    failing = tmp_path / "bin/openssl"
+    failing.parent.mkdir()
+    # The real one, as far as the signing.
+    failing.write_text(
+        f'#!/bin/sh\n[ "$1" != x509 ] || {{ echo no entropy >&2; exit 1; }}\nexec {which("openssl")} "$@"\n'
+    )
+    failing.chmod(0o755)
+    environment = os.environ | {"PATH": f"{failing.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [ROOT / "scripts/make_secrets.sh", folder],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "no entropy" in done.stderr
+    assert not any(file.is_dir() for file in folder.iterdir())
 
 
 def test_the_certificate_is_the_database_s_and_its_authority_can_sign_no_other(folder: Path) -> None:

@@ -125,7 +125,9 @@ class Container:
     def _mounts(self) -> list[str]:
         lines = [_shown(self.hosts, "/etc/hosts")]
         for path, options in self.service.tmpfs.items():
-            lines.append(f"mkdir -p .{path}; mount -t tmpfs -o {options or 'rw'} tmpfs .{path}")
+            # As an engine does it: nothing there is run, unless the file says so.
+            given = ",".join(["noexec", "nosuid", "nodev", *options.split(",")]).rstrip(",")
+            lines.append(f"mkdir -p .{path}; mount -t tmpfs -o {given} tmpfs .{path}")
         for mount in self.service.mounts:
             if mount.is_named:
                 lines.append(_shown(self._volume(mount.source), mount.target))

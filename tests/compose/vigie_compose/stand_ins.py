@@ -15,6 +15,7 @@ KAFKA = {
     "kafka-server-start.sh": "kafka.Kafka",
     "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
     "kafka-broker-api-versions.sh": "org.apache.kafka.tools.BrokerApiVersionsCommand",
+    "kafka-console-producer.sh": "org.apache.kafka.tools.ConsoleProducer",
 }
 # Both start one class with the broker's jars, and take heap and log settings from the same variables.
 KAFKA_SCRIPT = """#!/bin/bash

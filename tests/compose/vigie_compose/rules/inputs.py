@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from vigie_compose.images import OURS, name_of
 from vigie_compose.interpolation import names
 from vigie_compose.project import Project
 
@@ -29,6 +30,14 @@ def settings(project: Project) -> Iterator[str]:
         host = service.environment.get("VIGIE_DATABASE__HOST")
         if host:
             yield from _addresses(project, service.name, "VIGIE_DATABASE__HOST", f"{host}:5432")
+
+
+def told_of_kafka(project: Project) -> Iterator[str]:
+    """Who is made from our image is told where Kafka is; making the schema alone needs none."""
+    for service in project.compose.services.values():
+        needs_it = name_of(service.image) == OURS and service.command[:1] != ["migrate"]
+        if needs_it and "VIGIE_KAFKA__BROKERS" not in service.environment:
+            yield f"{service.name}: is not told where Kafka is"
 
 
 def _addresses(project: Project, service: str, place: str, text: str) -> Iterator[str]:
@@ -127,4 +136,4 @@ def broker(project: Project) -> Iterator[str]:
         yield f"topics: makes another topic than {topic}"
 
 
-RULES = (settings, variables, secrets, nothing_in_clear, files, broker)
+RULES = (settings, told_of_kafka, variables, secrets, nothing_in_clear, files, broker)

@@ -14,7 +14,7 @@ from vigie_compose.project import Project
 INNER, OUTER = "inside", "outside"
 PUBLISHED = {"grafana": 3000, "mail": 8025, "prometheus": 9090}
 # Of the machine itself, for the figures of containers.
-SYSTEM_PATHS = {"/sys", "/var/run/docker.sock", "/var/lib/docker"}
+SYSTEM_PATHS = {"/sys", "/var/run/docker.sock", "/var/lib/docker", "/run/containerd"}
 
 
 def specification(project: Project) -> Iterator[str]:
@@ -31,10 +31,26 @@ def images(project: Project) -> Iterator[str]:
         if project.image(service) is None:
             yield f"{service.name}: nothing is known of the image {name}; see images.py"
         if name == OURS:
-            if "build" not in service.raw:
-                yield f"{service.name}: {service.image} is in no registry and must be built"
+            if service.raw.get("pull_policy") != "never":
+                yield f"{service.name}: {service.image} is in no registry, and is asked for there"
         elif "latest" in tag or not re.search(r"\d+\.\d+", tag):
             yield f"{service.name}: the image {service.image!r} is not pinned to a version"
+
+
+def builders(project: Project) -> Iterator[str]:
+    """Our image is built once, before whoever else is made from it; two that build one tag get in each other's way."""
+    services = project.compose.services
+    builds = [name for name, service in services.items() if "build" in service.raw]
+    for image in {service.image for service in services.values() if name_of(service.image) == OURS}:
+        of_image = [name for name, service in services.items() if service.image == image]
+        built_by = [name for name in of_image if name in builds]
+        if len(built_by) != 1:
+            yield f"{image} is built by {len(built_by)} services: {', '.join(built_by) or 'none'}"
+            continue
+        for name in of_image:
+            if name != built_by[0] and built_by[0] not in _waited_for(project, name):
+                yield f"{name}: does not wait for {built_by[0]}, which builds its image"
+    yield from (f"{name}: builds what is not ours" for name in builds if name_of(services[name].image) != OURS)
 
 
 def networks(project: Project) -> Iterator[str]:
@@ -157,4 +173,4 @@ def mounts(project: Project) -> Iterator[str]:
             yield f"{service.name}: mounts {mount.source}, which is not there"
 
 
-RULES = (specification, images, networks, ports, order, needs, volumes, mounts)
+RULES = (specification, images, builders, networks, ports, order, needs, volumes, mounts)
