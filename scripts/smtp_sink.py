@@ -9,6 +9,10 @@ headers Return-Path and Delivered-To. The word in --mode-file is read again at e
   tempfail         451 on every recipient
   stall            never answers
   drop-after-data  keeps the mail, then breaks the connection before saying so
+  stall-after-data keeps the mail, and never says so
+  stall-on-quit    never answers a goodbye
+
+In every mode, recipients whose name begins with "gone" are refused for good (550), and "later" for now (451).
 """
 
 import argparse
@@ -26,7 +30,7 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-MODES = ("accept", "refuse", "tempfail", "stall", "drop-after-data")
+MODES = ("accept", "refuse", "tempfail", "stall", "drop-after-data", "stall-after-data", "stall-on-quit")
 LARGEST_MAIL = 32 * 1024 * 1024
 SHUT = "421 no service now, closing the connection"
 
@@ -114,6 +118,10 @@ class Sink(SMTP):
                 return SHUT
             case "tempfail":
                 return "451 try again later"
+        if address.startswith("gone"):
+            return f"550 5.1.1 <{address}>: no such user"
+        if address.startswith("later"):
+            return f"451 4.2.2 <{address}>: the mailbox is full"
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
         return "250 OK"
@@ -127,7 +135,14 @@ class Sink(SMTP):
         if mode == "drop-after-data":
             self.transport.abort()
             await never()
+        if mode == "stall-after-data":
+            await never()
         return f"250 OK kept as {mail.name[:6]}"
+
+    async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:
+        if await self.in_mode() == "stall-on-quit":
+            await never()
+        return "221 Bye"
 
     async def push(self, status: str | bytes) -> None:
         await super().push(status)

@@ -114,6 +114,31 @@ class SinkTest(unittest.TestCase):
             self.send(client)
         self.assertEqual(len(self.kept()), 1)
 
+    def test_stall_after_data_keeps_the_mail_and_does_not_say_so(self) -> None:
+        client = self.connect(self.start())
+        self.mode_file.write_text("stall-after-data")
+        client.sock.settimeout(0.5)
+        with self.assertRaises(smtplib.SMTPServerDisconnected):
+            self.send(client)
+        self.assertEqual(len(self.kept()), 1)
+
+    def test_stall_on_quit_takes_the_mail_and_answers_no_goodbye(self) -> None:
+        client = self.connect(self.start())
+        self.mode_file.write_text("stall-on-quit")
+        self.send(client)
+        client.sock.settimeout(0.5)
+        with self.assertRaises(smtplib.SMTPServerDisconnected):
+            client.quit()
+        self.assertEqual(len(self.kept()), 1)
+
+    def test_some_recipients_are_refused_in_every_mode_and_the_others_get_the_mail(self) -> None:
+        client = self.connect(self.start())
+        everybody = ["desk@example.test", "gone@example.test", "later@example.test"]
+        refused = client.sendmail("vigie@example.test", everybody, MAIL)
+        self.assertEqual({name: code for name, (code, _) in refused.items()}, {everybody[1]: 550, everybody[2]: 451})
+        kept = (self.mails / self.kept()[0]).read_text()
+        self.assertEqual(kept.count("Delivered-To"), 1)
+
     def test_starttls_is_required_and_works(self) -> None:
         client = self.connect(self.start("--tls", "starttls", *self.certificate()))
         with self.assertRaises(smtplib.SMTPSenderRefused):

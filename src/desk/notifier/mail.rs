@@ -1,21 +1,22 @@
 //! Mail: one attempt to hand one message to the server, and what its failure means.
 
+mod dialogue;
+
 use std::time::Duration;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart};
-use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::Auth;
 use lettre::transport::smtp::extension::ClientId;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::outbox::{Attachment, NoticeKind};
 use super::queue::Message;
 use super::sender::SendError;
 use crate::config::{Config, ConfigError, MailConfig, MailTls};
-
-/// Longest answer of a server that is kept.
-const PROBLEM_CHARS: usize = 300;
 
 /// The way to the mail server.
 #[derive(Clone)]
@@ -97,24 +98,30 @@ impl Mailer {
         }
     }
 
-    /// Hands `message` to the server, once, within `mail.timeout`.
+    /// Hands `message` to the server, once, within `mail.timeout`. Recipients that it does not
+    /// take, while it takes others, are logged: the message counts as sent.
     ///
     /// # Errors
-    /// See [`SendError`]; after `Away` the server may nevertheless have it.
+    /// See [`SendError`]; after `Unsure` the server may nevertheless have it.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         let mail = self.compose(message)?;
-        self.in_time(async {
-            let mut connection = self.connect().await?;
-            let sent = connection.send(mail.envelope(), &mail.formatted()).await;
-            sent.map_err(|error| match error.is_permanent() {
-                true => SendError::Refused(sentence(&error)),
-                false => away(error),
-            })?;
-            // It has the message; how it says goodbye changes nothing.
-            let _ = connection.quit().await;
-            Ok(())
-        })
-        .await
+        let content = mail.formatted();
+        let deadline = Instant::now() + self.timeout;
+        let mut connection = in_time(deadline, self.connect()).await?;
+        let named = dialogue::address(&mut connection, mail.envelope(), &content);
+        let handed = match in_time(deadline, named).await {
+            Ok(left_out) => {
+                let handed = dialogue::hand_over(&mut connection, &content, deadline).await;
+                handed.map(|()| left_out)
+            }
+            Err(error) => Err(error),
+        };
+        dialogue::part(connection);
+        for problem in handed? {
+            let message = message.id;
+            tracing::warn!(message, problem, "a recipient does not get this message");
+        }
+        Ok(())
     }
 
     /// Goes as far as one can without sending: greeting, encryption, login.
@@ -122,25 +129,10 @@ impl Mailer {
     /// # Errors
     /// [`SendError::Away`] with what stood in the way.
     pub async fn probe(&self) -> Result<(), SendError> {
-        self.in_time(async {
-            let mut connection = self.connect().await?;
-            connection.quit().await.map_err(away)?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn in_time(
-        &self,
-        attempt: impl Future<Output = Result<(), SendError>>,
-    ) -> Result<(), SendError> {
-        match timeout(self.timeout, attempt).await {
-            Ok(result) => result,
-            Err(_) => Err(SendError::Away(format!(
-                "no answer within {}",
-                humantime::format_duration(self.timeout)
-            ))),
-        }
+        let deadline = Instant::now() + self.timeout;
+        let connection = in_time(deadline, self.connect()).await?;
+        dialogue::part(connection);
+        Ok(())
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
@@ -153,14 +145,14 @@ impl Mailer {
         let mut connection =
             AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &hello, whole, None)
                 .await
-                .map_err(away)?;
+                .map_err(dialogue::away)?;
         if let Tls::Starttls(parameters) = &self.tls {
             let upgraded = connection.starttls(parameters.clone(), &hello).await;
-            upgraded.map_err(away)?;
+            upgraded.map_err(dialogue::away)?;
         }
         if let Some(credentials) = &self.credentials {
             let login = connection.auth(DEFAULT_MECHANISMS, credentials).await;
-            login.map_err(|error| SendError::Away(format!("login: {}", sentence(&error))))?;
+            login.map_err(|error| no_login(&error, credentials))?;
         }
         Ok(connection)
     }
@@ -244,45 +236,44 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-fn away(error: lettre::transport::smtp::Error) -> SendError {
-    SendError::Away(sentence(&error))
+async fn in_time<T>(
+    deadline: Instant,
+    attempt: impl Future<Output = Result<T, SendError>>,
+) -> Result<T, SendError> {
+    let late = |_| SendError::Away(dialogue::TOO_LATE.into());
+    timeout_at(deadline, attempt).await.map_err(late)?
 }
 
-/// The error with its causes, on one line and without addresses: servers like to quote them.
-fn sentence(error: &lettre::transport::smtp::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    without_addresses(&text)
+/// Why the server does not let us in; never with the password, which some servers repeat.
+fn no_login(error: &Error, credentials: &Credentials) -> SendError {
+    let said = match (error.status(), repeats_the_password(error, credentials)) {
+        (Some(code), true) => format!("it answers {code}"),
+        (None, true) => "it does not answer as a mail server does".into(),
+        (_, false) => dialogue::sentence(error),
+    };
+    SendError::Away(match error.is_permanent() {
+        true => format!("login refused, check mail.user and mail.password_file: {said}"),
+        false => format!("login: {said}"),
+    })
 }
 
-fn without_addresses(text: &str) -> String {
-    let words = text
-        .split_whitespace()
-        .map(|word| match word.contains('@') {
-            true => "(address)",
-            false => word,
-        });
-    let line = words.collect::<Vec<_>>().join(" ");
-    line.chars().take(PROBLEM_CHARS).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_server_says_is_kept_without_addresses_and_on_one_line() {
-        let said = "550 5.1.1 <oncall@example.org>:\r\n no such user oncall@example.org";
-        assert_eq!(
-            without_addresses(said),
-            "550 5.1.1 (address) no such user (address)"
-        );
-    }
+/// Whether the server's words have the password in them, as it is or as it was sent.
+fn repeats_the_password(error: &Error, credentials: &Credentials) -> bool {
+    let said = error.to_string();
+    let challenge = "Password";
+    let password = Mechanism::Login.response(credentials, Some(challenge));
+    let coded = [
+        (Mechanism::Plain, None),
+        (Mechanism::Login, Some(challenge)),
+    ]
+    .map(|(mechanism, challenge)| {
+        let words = Auth::new(mechanism, credentials.clone(), challenge.map(str::to_owned));
+        let words = words.map(|words| words.to_string());
+        words.map(|words| words.split_whitespace().next_back().map(str::to_owned))
+    });
+    let coded = coded.into_iter().flatten().flatten();
+    password
+        .into_iter()
+        .chain(coded)
+        .any(|secret| said.contains(&secret))
 }

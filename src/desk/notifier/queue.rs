@@ -13,6 +13,13 @@ use super::outbox::{Attachment, NoticeKind};
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Longest pause of a message that the server refuses.
 const LONGEST_PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(3_600);
+/// Pauses of a message that the server may have: repeating it costs people something.
+const PAUSES_WHEN_UNSURE: [Duration; 4] = [
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(15),
+    Duration::from_mins(60),
+];
 
 /// A message as the outbox holds it.
 #[derive(Debug, Clone)]
@@ -154,36 +161,54 @@ pub async fn sent(client: &Client, id: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The server is away: the message waits for `pause`.
+/// This attempt failed: the message waits for `pause`, unless another process has it in hand by now.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn failed(client: &Client, id: i64, pause: Pause, problem: &str) -> Result<(), Error> {
+pub async fn failed(
+    client: &Client,
+    message: &Message,
+    pause: Pause,
+    problem: &str,
+) -> Result<(), Error> {
+    wait(client, message, pause, problem, false).await
+}
+
+/// The server refuses this very message, or may have it: it waits for `pause`, and neither other
+/// messages nor what on-call is yet to be told wait for it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_aside(
+    client: &Client,
+    message: &Message,
+    pause: Pause,
+    problem: &str,
+) -> Result<(), Error> {
+    wait(client, message, pause, problem, true).await
+}
+
+async fn wait(
+    client: &Client,
+    message: &Message,
+    pause: Pause,
+    problem: &str,
+    aside: bool,
+) -> Result<(), Error> {
+    let attempts = i32::try_from(message.attempts).unwrap_or(i32::MAX);
     client
         .execute(
-            "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $2 + random() * $3), last_error = $4
-             WHERE id = $1",
+            "UPDATE outbox SET next_attempt_at = now() + make_interval(secs => $3 + random() * $4), last_error = $5,
+                               refused_at = CASE WHEN $6 THEN coalesce(refused_at, now()) ELSE refused_at END
+             WHERE id = $1 AND attempts = $2 AND sent_at IS NULL",
             &[
-                &id,
+                &message.id,
+                &attempts,
                 &pause.at_least().as_secs_f64(),
                 &(pause.most - pause.at_least()).as_secs_f64(),
                 &problem,
+                &aside,
             ],
-        )
-        .await?;
-    Ok(())
-}
-
-/// The server refuses this very message: it waits for `pause` and lets others pass.
-///
-/// # Errors
-/// When the database fails.
-pub async fn refused(client: &Client, id: i64, pause: Pause, problem: &str) -> Result<(), Error> {
-    failed(client, id, pause, problem).await?;
-    client
-        .execute(
-            "UPDATE outbox SET refused_at = coalesce(refused_at, now()) WHERE id = $1",
-            &[&id],
         )
         .await?;
     Ok(())
@@ -251,6 +276,13 @@ pub fn pause_after_refusal(attempts: u32) -> Pause {
     Pause::of(doubled(Duration::from_secs(300), attempts).min(LONGEST_PAUSE_AFTER_REFUSAL))
 }
 
+/// The pause after a message may have arrived so many times: 1, 5, 15, 60 minutes at most.
+pub fn pause_when_unsure(times: u32) -> Pause {
+    let [.., longest] = PAUSES_WHEN_UNSURE;
+    let number = usize::try_from(times.saturating_sub(1)).unwrap_or(usize::MAX);
+    Pause::of(PAUSES_WHEN_UNSURE.get(number).copied().unwrap_or(longest))
+}
+
 fn doubled(first: Duration, attempts: u32) -> Duration {
     first * (1 << attempts.saturating_sub(1).min(10))
 }
@@ -269,6 +301,10 @@ mod tests {
             .map(|n| pause_after_refusal(n).most.as_secs() / 60)
             .collect();
         assert_eq!(minutes, [5, 10, 20, 40, 60, 60]);
+        let minutes: Vec<u64> = (1..=5)
+            .map(|n| pause_when_unsure(n).most.as_secs() / 60)
+            .collect();
+        assert_eq!(minutes, [1, 5, 15, 60, 60]);
     }
 
     #[test]

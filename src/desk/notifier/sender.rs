@@ -1,6 +1,7 @@
 //! One channel's loop: claims a message, hands it over, marks it. Each channel has its own, with a
 //! session of its own, so that one that is away delays no other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub enum SendError {
         /// How long.
         pause: Duration,
     },
+    /// All of it was handed over and no answer came: whoever repeats it may repeat it to people.
+    #[error("{0}")]
+    Unsure(String),
     /// The server refused this very message for good: others may pass.
     #[error("{0}")]
     Refused(String),
@@ -101,6 +105,8 @@ pub struct Sender<'a> {
     delivered: Option<i64>,
     /// Attempts in a row for which the server was away, whichever message they were for.
     failures: u32,
+    /// How often each message may have arrived.
+    unsure: BTreeMap<i64, u32>,
     /// Nothing is tried before.
     rests_until: Instant,
     /// Why the database was of no use, said once.
@@ -126,6 +132,7 @@ impl<'a> Sender<'a> {
             shutdown,
             delivered: None,
             failures: 0,
+            unsure: BTreeMap::new(),
             rests_until: Instant::now(),
             said: None,
         }
@@ -136,6 +143,7 @@ impl<'a> Sender<'a> {
         while !session::is_told(&self.shutdown) {
             if !*notifies.borrow_and_update() {
                 // Whatever stood in the way is another process's affair now.
+                self.unsure.clear();
                 self.part.ready();
                 self.wait().await;
                 continue;
@@ -203,6 +211,7 @@ impl<'a> Sender<'a> {
         let (channel, id, attempts) = (self.channel.as_str(), message.id, message.attempts);
         self.delivered = Some(id);
         self.failures = 0;
+        self.unsure.remove(&id);
         metrics::message(self.channel, MessageResult::Sent);
         tracing::info!(channel, message = id, attempts, "message sent");
         in_time(self.config, queue::sent(client, id)).await?;
@@ -219,24 +228,39 @@ impl<'a> Sender<'a> {
         metrics::message(self.channel, MessageResult::Failed);
         let (channel, id, attempts) = (self.channel.as_str(), message.id, message.attempts);
         let problem = error.to_string();
-        if let SendError::Refused(_) = error {
-            self.failures = 0;
-            tracing::error!(channel, message = id, attempts, problem, "message refused");
-            let pause = queue::pause_after_refusal(attempts);
-            let refused = queue::refused(client, id, pause, &problem);
-            return in_time(self.config, refused).await;
-        }
-        self.failures = self.failures.saturating_add(1);
-        let asked = match error {
-            SendError::NotBefore { pause, .. } => pause,
-            SendError::Away(_) | SendError::Refused(_) => Duration::ZERO,
+        let mut asked = Duration::ZERO;
+        let pause = match error {
+            SendError::Refused(_) => {
+                self.failures = 0;
+                tracing::error!(channel, message = id, attempts, problem, "message refused");
+                let pause = queue::pause_after_refusal(attempts);
+                let aside = queue::set_aside(client, message, pause, &problem);
+                return in_time(self.config, aside).await;
+            }
+            SendError::Unsure(_) => {
+                let times = self.unsure.entry(id).or_default();
+                *times = times.saturating_add(1);
+                Some(queue::pause_when_unsure(*times))
+            }
+            SendError::NotBefore { pause, .. } => {
+                asked = pause;
+                None
+            }
+            SendError::Away(_) => None,
         };
         // Other messages wait for the same server; one that it cannot stomach holds up none of
         // them for long, since those never tried come first.
+        self.failures = self.failures.saturating_add(1);
         let rest = asked.max(queue::pause(self.failures).at_least());
         self.rests_until = Instant::now() + rest;
+        if let Some(pause) = pause {
+            let what = "message may have arrived, and is sent again after a long pause";
+            tracing::warn!(channel, message = id, attempts, problem, "{what}");
+            let aside = queue::set_aside(client, message, pause, &problem);
+            return in_time(self.config, aside).await;
+        }
         tracing::warn!(channel, message = id, attempts, problem, "message waits");
         let pause = queue::pause(attempts).not_before(asked);
-        in_time(self.config, queue::failed(client, id, pause, &problem)).await
+        in_time(self.config, queue::failed(client, message, pause, &problem)).await
     }
 }

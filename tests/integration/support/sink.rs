@@ -62,7 +62,7 @@ impl Sink {
         Self::start_with(&all).await
     }
 
-    /// From now on it behaves like this: `accept`, `refuse`, `tempfail`, `stall`, `drop-after-data`.
+    /// From now on it behaves like this: `accept`, `refuse`, `stall` or another of its modes.
     pub fn behave(&self, mode: &str) {
         let unfinished = self.folder.join("mode.part");
         std::fs::write(&unfinished, mode).unwrap();
