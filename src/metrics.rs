@@ -124,7 +124,7 @@ pub enum MessageResult {
     Sent,
     /// One attempt failed; another follows.
     Failed,
-    /// The channel is turned off.
+    /// It is never sent: the channel is turned off, or the message stale.
     Suppressed,
 }
 

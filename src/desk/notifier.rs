@@ -17,6 +17,7 @@ pub mod queue;
 pub mod sender;
 pub mod session;
 pub mod slack;
+mod stale;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -30,11 +31,12 @@ use crate::config::Config;
 use crate::database::{self, Login};
 use crate::desk::incidents;
 use crate::health::{Health, Part};
-use crate::metrics::{self, MessageResult};
+use crate::metrics;
 use canary::Canary;
 use channels::Channels;
 use sender::{Sender, Way};
 use session::{DATABASE_PAUSE, Interrupted, MARGIN, POLL, in_time};
+use stale::Stale;
 
 struct Notifier<'a> {
     config: &'a Config,
@@ -108,6 +110,8 @@ impl Notifier<'_> {
     async fn session(&mut self) -> Result<(), Interrupted> {
         let opened = database::connect(self.config, Login::Writer, "vigie notifier").await;
         let mut client = opened?;
+        let silent = session::end_when_silent(&client, session::LONGEST_SILENCE);
+        in_time(self.config, silent).await?;
         // A standby has nothing against it: another process notifies.
         self.part.ready();
         while !in_time(self.config, queue::lease(&client)).await? {
@@ -118,7 +122,8 @@ impl Notifier<'_> {
                 return Ok(());
             }
         }
-        self.take_over(&client).await?;
+        let mut stale = self.take_over(&client).await?;
+        let open = self.channels.open();
         let mut system = incidents::Watch::new(self.config);
         while !session::is_told(&self.shutdown) {
             self.part.ready();
@@ -126,6 +131,7 @@ impl Notifier<'_> {
             if let Some(canary) = &mut self.canary {
                 canary.turn(&mut client, &self.channels).await?;
             }
+            stale.turn(&client, self.config, &open).await?;
             let waiting = in_time(self.config, queue::waiting(&client)).await?;
             metrics::outbox(waiting.messages, waiting.oldest);
             if system.is_due() {
@@ -139,22 +145,13 @@ impl Notifier<'_> {
     }
 
     /// From here on this process notifies.
-    async fn take_over(&self, client: &Client) -> Result<(), Interrupted> {
+    async fn take_over(&self, client: &Client) -> Result<Stale, Interrupted> {
         let open = self.channels.open();
         let names: Vec<&str> = open.iter().map(|channel| channel.as_str()).collect();
         tracing::info!(channels = ?names, "this process notifies");
-        let given_up = in_time(self.config, queue::suppress_closed(client, &open)).await?;
-        for (channel, messages) in given_up {
-            metrics::messages(channel, MessageResult::Suppressed, messages);
-            let channel = channel.as_str();
-            tracing::warn!(
-                channel,
-                messages,
-                "the channel was turned off: its messages are given up"
-            );
-        }
+        let stale = Stale::begin(client, self.config, &open).await?;
         self.notifies.send_replace(true);
-        Ok(())
+        Ok(stale)
     }
 
     /// New alerts get their incidents, and what is due becomes a notice.

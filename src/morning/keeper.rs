@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::database::{self, Login};
 use crate::desk::figures::{self, Pace};
 use crate::desk::notifier::outbox::Channels;
+use crate::desk::notifier::session::end_when_silent;
 use crate::desk::report::calendar::Calendar;
 use crate::desk::report::sending;
 use crate::desk::report::unread::{self, Unread};
@@ -21,6 +22,8 @@ use crate::metrics;
 
 /// How long a standby waits before it asks again whether it is needed.
 const STANDBY: Duration = Duration::from_secs(5);
+/// How long the session that holds the lease may be silent: longer than a day takes to reconcile.
+const LONGEST_SILENCE: Duration = Duration::from_mins(30);
 /// Pause after a failure: the database that is away, most of the time.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Hours that a report waits for records to be read; then it is made of what there is, and says so.
@@ -76,6 +79,7 @@ impl Keeper<'_> {
     async fn session(&mut self) -> Result<Infallible> {
         let stream = self.config.stream.id;
         let mut client = database::connect(self.config, Login::Writer, "vigie figures").await?;
+        end_when_silent(&client, LONGEST_SILENCE).await?;
         while !figures::lease(&client, stream).await? {
             self.since = None;
             metrics::figures_age(None);

@@ -1,5 +1,6 @@
 //! From a row in `fraud_alerts` to a mail in the server's folder.
 
+mod frozen;
 mod servers;
 
 use std::time::{Duration, Instant};
@@ -82,10 +83,14 @@ async fn the_first_alert_is_mailed_at_once_with_what_a_person_needs() {
         "{subject}"
     );
     let schema = &config.database.schema;
-    assert_eq!(
-        header(&mail, "Message-ID"),
-        format!("<1.mail.{schema}@fraud.example.org>")
-    );
+    let id = header(&mail, "Message-ID");
+    let created = id
+        .strip_prefix("<1.")
+        .and_then(|id| id.strip_suffix(&format!(".mail.{schema}@fraud.example.org>")));
+    let created =
+        "(extract(epoch FROM created_at) * 1000000)::bigint = ".to_owned() + created.unwrap();
+    let noted = format!("SELECT count(*) FROM notices WHERE {created}");
+    assert_eq!(count(&client, &noted).await, 1, "{id}");
     assert!(
         mail.contains("Delivered-To: oncall@example.org\r\nDelivered-To: second@example.org"),
         "{mail}"

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Row};
 
 pub use event::CanaryEvent;
 
+use super::channels::Channel;
 use super::outbox::{self, Channels, Notice, NoticeKind};
 use super::session::{Interrupted, in_time};
 use crate::config::{Config, ConfigError};
@@ -22,7 +23,7 @@ use crate::desk::text::{escape, plain};
 use crate::engine::batch::Micros;
 use crate::kafka::KafkaError;
 use crate::kafka::producer::{Compression, Handed, Producer};
-use crate::metrics;
+use crate::metrics::{self, MessageResult};
 
 /// How long a canary may wait for Kafka before it is given up; the next one follows anyway.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -175,7 +176,8 @@ async fn look(
         .await
 }
 
-/// Those that have just come become one message of their own channel.
+/// Those that have just come become one message of their own channel, in the place of one that
+/// still waits: a server that is away for long is not to get a pile of them.
 async fn take(
     client: &mut Client,
     newest: &str,
@@ -195,6 +197,13 @@ async fn take(
         payload: serde_json::Value::Null,
         attachments: Vec::new(),
     };
+    let replaced = transaction
+        .execute(
+            "UPDATE outbox SET suppressed_at = now()
+             WHERE channel = 'canary' AND sent_at IS NULL AND suppressed_at IS NULL",
+            &[],
+        )
+        .await?;
     let id = outbox::enqueue(&transaction, &notice, channels).await?;
     transaction
         .execute(
@@ -203,5 +212,7 @@ async fn take(
             &[&id],
         )
         .await?;
-    transaction.commit().await
+    transaction.commit().await?;
+    metrics::messages(Channel::Canary, MessageResult::Suppressed, replaced);
+    Ok(())
 }

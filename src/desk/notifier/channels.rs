@@ -113,10 +113,14 @@ impl Channels {
             .collect()
     }
 
-    /// The same for every attempt, with its angle brackets.
-    pub(super) fn message_id(&self, notice: i64, channel: Channel) -> String {
+    /// The same for every attempt, with its angle brackets; `created` (µs since 1970) tells the
+    /// notices of a database from those of one that was made anew.
+    pub(super) fn message_id(&self, notice: i64, created: i64, channel: Channel) -> String {
         let (schema, domain) = (&self.schema, &self.domain);
-        format!("<{notice}.{}.{schema}@{domain}>", channel.as_str())
+        format!(
+            "<{notice}.{created}.{}.{schema}@{domain}>",
+            channel.as_str()
+        )
     }
 }
 
@@ -170,15 +174,16 @@ mod tests {
     }
 
     #[test]
-    fn message_ids_differ_by_notice_and_channel() {
+    fn message_ids_differ_by_notice_channel_and_database() {
         let channels = channels(true, true, false);
-        assert_eq!(
-            channels.message_id(7, Channel::Mail),
-            "<7.mail.vigie@example.org>"
-        );
-        assert_ne!(
-            channels.message_id(7, Channel::Mail),
-            channels.message_id(7, Channel::Slack)
-        );
+        let id = channels.message_id(7, 1_500, Channel::Mail);
+        assert_eq!(id, "<7.1500.mail.vigie@example.org>");
+        for other in [
+            channels.message_id(7, 1_500, Channel::Slack),
+            channels.message_id(8, 1_500, Channel::Mail),
+            channels.message_id(7, 1_501, Channel::Mail),
+        ] {
+            assert_ne!(id, other);
+        }
     }
 }

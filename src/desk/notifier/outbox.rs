@@ -81,13 +81,16 @@ pub async fn enqueue(
     notice: &Notice,
     channels: &Channels,
 ) -> Result<i64, Error> {
-    let insert = "INSERT INTO notices (kind) VALUES ($1) RETURNING id";
+    let insert = "INSERT INTO notices (kind) VALUES ($1)
+                  RETURNING id, (extract(epoch FROM created_at) * 1000000)::bigint";
     let row = transaction
         .query_one(insert, &[&notice.kind.as_str()])
         .await?;
     let id: i64 = row.try_get(0)?;
+    let created: i64 = row.try_get(1)?;
     for (channel, fate) in channels.of_kind(notice.kind) {
-        insert_message(transaction, id, notice, channel, fate, channels).await?;
+        let message_id = channels.message_id(id, created, channel);
+        insert_message(transaction, (id, &message_id), notice, channel, fate).await?;
     }
     for (number, attachment) in (0i16..).zip(&notice.attachments) {
         transaction
@@ -110,11 +113,10 @@ pub async fn enqueue(
 /// One channel's message; it carries what that channel can show.
 async fn insert_message(
     transaction: &Transaction<'_>,
-    id: i64,
+    (id, message_id): (i64, &str),
     notice: &Notice,
     channel: Channel,
     fate: Fate,
-    channels: &Channels,
 ) -> Result<(), Error> {
     let mail = matches!(channel, Channel::Mail | Channel::Canary);
     let html = if mail { notice.html.as_str() } else { "" };
@@ -127,7 +129,7 @@ async fn insert_message(
             &[
                 &id,
                 &channel.as_str(),
-                &channels.message_id(id, channel),
+                &message_id,
                 &one_line(&notice.subject),
                 &notice.text,
                 &html,

@@ -214,33 +214,6 @@ async fn wait(
     Ok(())
 }
 
-/// What waits for a channel that is not open any more is given up; how many messages, by channel.
-///
-/// # Errors
-/// When the database fails.
-pub async fn suppress_closed(
-    client: &Client,
-    open: &[Channel],
-) -> Result<Vec<(Channel, u64)>, Error> {
-    let closed = Channel::ALL
-        .into_iter()
-        .filter(|channel| !open.contains(channel));
-    let mut given_up = Vec::new();
-    for channel in closed {
-        let messages = client
-            .execute(
-                "UPDATE outbox SET suppressed_at = now()
-                 WHERE channel = $1 AND sent_at IS NULL AND suppressed_at IS NULL",
-                &[&channel.as_str()],
-            )
-            .await?;
-        if messages > 0 {
-            given_up.push((channel, messages));
-        }
-    }
-    Ok(given_up)
-}
-
 /// How long a message waits: somewhere between the two, so that many do not come back at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::Client;
 
 use crate::config::Config;
 use crate::database::{ConnectError, sentence};
@@ -12,6 +13,8 @@ use crate::database::{ConnectError, sentence};
 pub const POLL: Duration = Duration::from_millis(500);
 /// How long a statement may take beyond what the server itself allows.
 pub const MARGIN: Duration = Duration::from_secs(5);
+/// How long the session that holds the lease may be silent; it speaks once a second at least.
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// Pause before a database that is away is tried again.
 pub const DATABASE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -39,6 +42,22 @@ pub async fn in_time<T>(
 ) -> Result<T, Interrupted> {
     let limit = config.database.statement_timeout + MARGIN;
     Ok(timeout(limit, statement).await??)
+}
+
+/// The server ends this session once nothing has been heard of it for so long. A process that is
+/// frozen, or whose machine is gone, would otherwise keep its lease for hours.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_when_silent(
+    client: &Client,
+    limit: Duration,
+) -> Result<(), tokio_postgres::Error> {
+    let limit = limit.as_secs();
+    let settings = format!(
+        "SET idle_session_timeout = '{limit}s'; SET idle_in_transaction_session_timeout = '{limit}s'"
+    );
+    client.batch_execute(&settings).await
 }
 
 /// Whether `shutdown` says true, or nobody is left to say it.

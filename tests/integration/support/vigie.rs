@@ -219,6 +219,16 @@ impl Vigie {
         kib.parse::<u64>().unwrap() / 1024
     }
 
+    /// Stops it in mid-air, as a machine that is out of breath does, until it is thawed.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
     /// Asks it to stop.
     pub fn terminate(&self) {
         self.signal("TERM");
