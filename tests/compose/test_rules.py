@@ -82,6 +82,8 @@ PLANTED = [
     (COMPOSE, "memory: 2G, ", "", "postgres: no limit of memory"),
     (COMPOSE, "max-size: 10m, ", "", "mail: its log grows for ever"),
     (COMPOSE, "mode=1777,size=256m", "mode=1777", "mail: /tmp may grow for ever"),
+    (COMPOSE, "mode=1777,size=256m", "exec,mode=1777,size=256m", "mail: can run what it writes to /tmp"),
+    (COMPOSE, "/tmp:exec,", "/tmp:", "kafka: cannot run what it unpacks in /tmp: exec is missing"),
     (COMPOSE, "on-failure:5", "always", "producer: restart is 'always'"),
     (COMPOSE, 'test: ["CMD", "/mailpit", "readyz"]', "disable: true", "mail: no health check"),
     (COMPOSE, '"CMD", "/mailpit"', '"CMD", "curl"', "mail: its image has no curl, which the health check starts"),

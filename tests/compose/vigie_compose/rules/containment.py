@@ -8,6 +8,8 @@ from vigie_compose.project import Project
 
 # Reads the engine's socket and the kernel's accounts of other containers.
 ROOT_NEEDED = {"cadvisor"}
+# Java runs the libraries for zstd and snappy that it unpacks there.
+RUN_FROM = {("kafka", "/tmp")}  # noqa: S108 - inside the container
 OPENINGS = ("privileged", "cap_add", "devices", "network_mode", "pid", "ipc", "userns_mode", "volumes_from")
 
 
@@ -26,6 +28,17 @@ def rights(project: Project) -> Iterator[str]:
             yield f"{name}: runs as whom its image says, not as a user given by number"
         elif raw["user"].startswith("0:") and name not in ROOT_NEEDED:
             yield f"{name}: runs as root"
+
+
+def programs_of_its_own(project: Project) -> Iterator[str]:
+    """What a service writes it cannot run, but where it must."""
+    for service in project.compose.services.values():
+        for path, given in service.tmpfs.items():
+            needed, runs = (service.name, path) in RUN_FROM, "exec" in given.split(",")
+            if needed and not runs:
+                yield f"{service.name}: cannot run what it unpacks in {path}: exec is missing"
+            elif runs and not needed:
+                yield f"{service.name}: can run what it writes to {path}"
 
 
 def limits(project: Project) -> Iterator[str]:
@@ -91,4 +104,4 @@ def programs(project: Project) -> Iterator[str]:
                 yield f"{service.name}: its image has no {program}"
 
 
-RULES = (rights, limits, staying, programs)
+RULES = (rights, programs_of_its_own, limits, staying, programs)
