@@ -48,6 +48,11 @@ const MIGRATIONS: &[Migration] = &[
     ),
     Migration::new(16, "people", include_str!("../migrations/0016_people.sql")),
     Migration::new(
+        17,
+        "canaries",
+        include_str!("../migrations/0017_canaries.sql"),
+    ),
+    Migration::new(
         18,
         "silenced",
         include_str!("../migrations/0018_silenced.sql"),
