@@ -6,12 +6,17 @@ from grafana_foundation_sdk.models.dashboard import VariableModel, VariableRefre
 
 from .panels import POSTGRES
 
-# Of the span, for views by the hour and by the day. A day is the business zone's, the span the viewer's; at its ends
-# whole days are taken.
-HOURS = "stream = $stream AND $__timeFilter(hour)"
+# In which a stream's days lie.
+ZONE = "(SELECT business_zone FROM $schema.v_streams WHERE stream = $stream)"
+# Of the span, for views by the hour and by the day. Hours are UTC's and a day is the business zone's, the span is the
+# viewer's; at its ends whole hours and days are taken.
+HOURS = (
+    "stream = $stream AND hour BETWEEN date_trunc('hour', $__timeFrom()::timestamptz, 'UTC') "
+    "AND $__timeTo()::timestamptz"
+)
 DAYS = (
-    "stream = $stream AND event_day BETWEEN ($__timeFrom()::timestamptz AT TIME ZONE 'UTC')::date "
-    "AND ($__timeTo()::timestamptz AT TIME ZONE 'UTC')::date"
+    f"stream = $stream AND event_day BETWEEN ($__timeFrom()::timestamptz AT TIME ZONE {ZONE})::date "
+    f"AND ($__timeTo()::timestamptz AT TIME ZONE {ZONE})::date"
 )
 FLAGGED = "stream = $stream AND $__timeFilter(event_time)"
 # Amounts of different currencies are never added.

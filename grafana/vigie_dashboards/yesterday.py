@@ -21,11 +21,15 @@ from .panels import (
     spread,
     stacked,
 )
-from .sql import MONEY, SCORES, variables
+from .sql import MONEY, SCORES, ZONE, variables
 
-# The day that the span begins with. The dashboard is in UTC so that this is the day's name, whatever the viewer's
-# zone; event_day is the business zone's.
-DAY = "($__timeFrom()::timestamptz AT TIME ZONE 'UTC')::date"
+# The business zone's day that holds the middle of the span, or of its first day: for a viewer in that zone the day that
+# was chosen, for others the one that shares the most hours with it.
+MIDDLE = (
+    "($__timeFrom()::timestamptz "
+    "+ least(($__timeTo()::timestamptz - $__timeFrom()::timestamptz) / 2, INTERVAL '12 hours'))"
+)
+DAY = f"({MIDDLE} AT TIME ZONE {ZONE})::date"
 OF_DAY = f"stream = $stream AND event_day = {DAY}"
 REPORT = "FROM $schema.v_daily_fraud_report"
 
@@ -38,7 +42,7 @@ def build() -> dashboard.Dashboard:
         .description("The day before today, as the morning report has it; another day by another span.")
         .tags(["vigie"])
         .time("now-1d/d", "now-1d/d")
-        .timezone("utc")
+        .timezone("browser")
         .readonly()
         .variables(variables())
     )
@@ -244,7 +248,7 @@ def missing_panels() -> list[Panel]:
     """
     accounts = rows(
         "Every record accounted for",
-        "Consumed = scored + dead + duplicates + skipped.",
+        "Consumed = scored + dead + duplicates + skipped; without the canary.",
         Look(),
         Sql(consumed),
         size=(12, 6),
@@ -281,10 +285,10 @@ def _scores() -> barchart.Panel:
 
 
 def _incidents() -> table.Panel:
-    sql = """
+    sql = f"""
         SELECT opened_at AS "time", kind, severity, about, alerts::float8 AS alerts, amount::float8 AS "at risk"
         FROM $schema.v_incidents
-        WHERE stream = $stream AND opened_at BETWEEN $__timeFrom()::timestamptz AND $__timeTo()::timestamptz
+        WHERE stream = $stream AND (opened_at AT TIME ZONE {ZONE})::date = {DAY}
         ORDER BY severity, opened_at DESC LIMIT 10
     """
     panel = rows("Incidents", "Opened on the day.", Look(), Sql(sql), size=(8, 8))
