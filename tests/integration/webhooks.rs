@@ -190,6 +190,50 @@ async fn a_server_that_asks_for_a_pause_gets_it() {
 }
 
 #[tokio::test]
+async fn a_status_counts_though_its_body_never_comes_to_an_end() {
+    let (slack, webhook) = (Receiver::start(), Receiver::start());
+    let (mut config, client) = place().await;
+    open_slack(&mut config, &slack);
+    open_webhook(&mut config, &webhook);
+    slack.answer(&[Answer::Unfinished(410, String::new())]);
+    let later = Answer::Unfinished(429, "Retry-After: 60\r\n".into());
+    webhook.answer(&[later]);
+    let notifier = Running::start(&config);
+    tell(&config, NoticeKind::Incident, "slowly").await;
+    wait_until(
+        &client,
+        "one is refused and one waits as long as it was asked to",
+        "1 = (SELECT count(*) FROM outbox WHERE channel = 'slack' AND refused_at IS NOT NULL
+                                            AND last_error LIKE '%410%')
+         AND 1 = (SELECT count(*) FROM outbox WHERE channel = 'webhook' AND last_error LIKE '%429%'
+                                                AND next_attempt_at > now() + interval '30 s')",
+    )
+    .await;
+    notifier.stop().await;
+}
+
+#[tokio::test]
+async fn people_who_may_have_a_message_get_it_again_after_minutes_and_programs_soon() {
+    let (slack, webhook) = (Receiver::start(), Receiver::start());
+    let (mut config, client) = place().await;
+    open_slack(&mut config, &slack);
+    open_webhook(&mut config, &webhook);
+    slack.answer(&[Answer::Silence, Answer::Silence, status(200)]);
+    webhook.answer(&[Answer::Silence, status(200)]);
+    let notifier = Running::start(&config);
+    tell(&config, NoticeKind::Incident, "once").await;
+    let program = "EXISTS (SELECT FROM outbox WHERE channel = 'webhook' AND sent_at IS NOT NULL)";
+    wait_until(&client, "the program has it", program).await;
+    let people = "EXISTS (SELECT FROM outbox WHERE channel = 'slack' AND refused_at IS NOT NULL
+                          AND next_attempt_at > now() + interval '20 s')";
+    wait_until(&client, "people may have it", people).await;
+    tell(&config, NoticeKind::Incident, "at once").await;
+    slack.wait_for(2).await;
+    notifier.stop().await;
+    assert!(slack.requests()[1].body.contains("at once"));
+}
+
+#[tokio::test]
 async fn a_server_that_fails_gets_the_same_message_again_under_the_same_id() {
     let webhook = Receiver::start();
     let (mut config, client) = place().await;
@@ -283,7 +327,8 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
     slack.answer(&[Answer::Endless]);
     let notifier = Running::start(&config);
     tell(&config, NoticeKind::Incident, "?").await;
-    let refused = "EXISTS (SELECT FROM outbox WHERE refused_at IS NOT NULL)";
+    let refused =
+        "EXISTS (SELECT FROM outbox WHERE refused_at IS NOT NULL AND last_error LIKE '%400%')";
     wait_until(&client, "it is refused", refused).await;
     notifier.stop().await;
     assert!(slack.written() < 64 << 20, "{} bytes", slack.written());

@@ -1,5 +1,6 @@
 //! Mail: one attempt to hand one message to the server, and what its failure means.
 
+mod dial;
 mod dialogue;
 
 use std::time::Duration;
@@ -107,7 +108,7 @@ impl Mailer {
         let mail = self.compose(message)?;
         let content = mail.formatted();
         let deadline = Instant::now() + self.timeout;
-        let mut connection = in_time(deadline, self.connect()).await?;
+        let mut connection = in_time(deadline, self.connect(deadline)).await?;
         let named = dialogue::address(&mut connection, mail.envelope(), &content);
         let handed = match in_time(deadline, named).await {
             Ok(left_out) => {
@@ -130,22 +131,19 @@ impl Mailer {
     /// [`SendError::Away`] with what stood in the way.
     pub async fn probe(&self) -> Result<(), SendError> {
         let deadline = Instant::now() + self.timeout;
-        let connection = in_time(deadline, self.connect()).await?;
+        let connection = in_time(deadline, self.connect(deadline)).await?;
         dialogue::part(connection);
         Ok(())
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
+    async fn connect(&self, deadline: Instant) -> Result<AsyncSmtpConnection, SendError> {
         let hello = ClientId::default();
         let whole = match &self.tls {
-            Tls::Whole(parameters) => Some(parameters.clone()),
+            Tls::Whole(parameters) => Some(parameters),
             Tls::Plain | Tls::Starttls(_) => None,
         };
         let server = (self.host.as_str(), self.port);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &hello, whole, None)
-                .await
-                .map_err(dialogue::away)?;
+        let mut connection = dial::dial(server, whole, &hello, deadline).await?;
         if let Tls::Starttls(parameters) = &self.tls {
             let upgraded = connection.starttls(parameters.clone(), &hello).await;
             upgraded.map_err(dialogue::away)?;

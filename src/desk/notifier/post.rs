@@ -16,6 +16,8 @@ use super::sender::SendError;
 use crate::config::{ConfigError, Secret, WebhookConfig};
 use crate::tls;
 
+/// How long is read what a server says to a status that is known.
+const WORDS: Duration = Duration::from_secs(1);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES: usize = 1_024;
 /// Characters of an answer that are kept.
@@ -70,6 +72,8 @@ impl Target {
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(0)
+            // Shorter than the whole, so that what took too long is known to have been the answer.
+            .connect_timeout(webhook.timeout.mul_f64(0.75))
             .user_agent(concat!("vigie/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&host) {
             builder = builder.no_proxy();
@@ -85,20 +89,17 @@ impl Target {
         }))
     }
 
-    /// Sends `body`, once, within `webhook.timeout`.
+    /// Sends `body`, once; its status comes within `webhook.timeout`, or not at all.
     ///
     /// # Errors
-    /// See [`SendError`]; after `Away` the server may nevertheless have it.
+    /// See [`SendError`]; after `Unsure` the server may nevertheless have it.
     pub async fn post(&self, body: Vec<u8>, headers: HeaderMap) -> Result<(), SendError> {
-        let attempt = async {
-            let request = self.client.post(self.url.clone()).headers(headers);
-            let answer = request.body(body).send().await;
-            let answer = answer.map_err(|error| SendError::Away(self.sentence(error)))?;
-            self.judge(answer).await
-        };
-        match timeout(self.timeout, attempt).await {
-            Ok(result) => result,
-            Err(_) => Err(SendError::Away(self.no_answer())),
+        let request = self.client.post(self.url.clone()).headers(headers);
+        match timeout(self.timeout, request.body(body).send()).await {
+            Ok(Ok(answer)) => self.judge(answer).await,
+            Ok(Err(error)) if error.is_connect() => Err(SendError::Away(self.sentence(error))),
+            Ok(Err(error)) => Err(SendError::Unsure(self.sentence(error))),
+            Err(_) => Err(SendError::Unsure(self.no_answer())),
         }
     }
 
@@ -127,7 +128,8 @@ impl Target {
             )));
         }
         let asked = asked_pause(answer.headers(), SystemTime::now());
-        let words = self.words(answer).await;
+        // A body that comes drop by drop, or never, does not make the status unknown.
+        let words = timeout(WORDS, self.words(answer)).await.unwrap_or_default();
         let problem = format!("it answers {status}{words}");
         let passes = status.is_server_error()
             || matches!(

@@ -76,7 +76,12 @@ impl Webhook {
             let unsendable = |_| SendError::Refused("its id cannot be a header".into());
             headers.insert(name, HeaderValue::try_from(value).map_err(unsendable)?);
         }
-        self.target.post(body.into_bytes(), headers).await
+        let posted = self.target.post(body.into_bytes(), headers).await;
+        posted.map_err(|error| match error {
+            // A program knows a repeat by its id, and is better served soon.
+            SendError::Unsure(problem) => SendError::Away(problem),
+            other => other,
+        })
     }
 
     /// Connects and shakes hands, and posts nothing.

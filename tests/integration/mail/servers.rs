@@ -224,3 +224,24 @@ async fn a_server_that_is_busy_or_hangs_up_is_tried_again_soon() {
     }
     assert_eq!(sink.mails().len(), 0);
 }
+
+#[tokio::test]
+async fn a_server_that_says_a_line_without_end_is_not_listened_to_for_long() {
+    let sink = Sink::start().await;
+    let (mut config, client) = config_for(&sink).await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    config.mail.port = listener.local_addr().unwrap().port();
+    // It must be given up for its length, not for its duration.
+    config.mail.timeout = Duration::from_secs(600);
+    let said = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let said = (0..64u32).take_while(|_| socket.write_all(&[b'2'; 1 << 20]).is_ok());
+        said.count()
+    });
+    let notifier = Running::start(&config);
+    raise(&client, 1, 1).await;
+    let given_up = "EXISTS (SELECT FROM outbox WHERE last_error LIKE '%says more than%')";
+    wait_until(&client, "it is given up", given_up).await;
+    notifier.stop().await;
+    assert!(said.join().unwrap() < 64);
+}

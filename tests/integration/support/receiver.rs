@@ -32,6 +32,8 @@ pub struct Request {
 pub enum Answer {
     /// A status, headers (each ended by CRLF) and a body.
     Status(u16, String, String),
+    /// A status and headers, and a body that never comes to its end.
+    Unfinished(u16, String),
     /// Nothing, as long as the client waits.
     Silence,
     /// A bad request, explained without end.
@@ -173,6 +175,12 @@ impl Shared {
                 let head = format!("HTTP/1.1 {code} Said\r\n{headers}Content-Length: {length}\r\n");
                 wire.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())?;
                 wire.flush()
+            }
+            Answer::Unfinished(code, headers) => {
+                let head = format!("HTTP/1.1 {code} Said\r\n{headers}Content-Length: 100\r\n\r\n");
+                wire.write_all(format!("{head}because").as_bytes())?;
+                wire.flush()?;
+                wire.read(&mut [0]).map(drop)
             }
             Answer::Silence => wire.read(&mut [0]).map(drop),
             Answer::Endless => {
