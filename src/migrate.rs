@@ -57,6 +57,11 @@ const MIGRATIONS: &[Migration] = &[
         "silenced",
         include_str!("../migrations/0018_silenced.sql"),
     ),
+    Migration::new(
+        19,
+        "counting",
+        include_str!("../migrations/0019_counting.sql"),
+    ),
 ];
 
 /// Made by `scripts/roles.sql`, once per cluster; the migrations grant to them by name.
