@@ -32,7 +32,10 @@ def build() -> dashboard.Dashboard:
     page = (
         dashboard.Dashboard("Fraud")
         .uid("vigie-fraud")
-        .description("What is being stolen, where, from whom, and how well that is seen.")
+        .description(
+            "What is being stolen, where, from whom, and how well that is seen. Figures are by the hour and by the day: "
+            "a span begins with a whole one."
+        )
         .tags(["vigie"])
         .refresh("1m")
         .time("now-24h", "now")
