@@ -27,7 +27,12 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
             || cause.is::<RefusedDay>()
             || matches!(
                 cause.downcast_ref(),
-                Some(ResetError::NoDemo(_) | ResetError::InUse(_) | ResetError::NotAsked)
+                Some(
+                    ResetError::NoDemo(_)
+                        | ResetError::InUse(_)
+                        | ResetError::Connected
+                        | ResetError::NotAsked
+                )
             )
             || matches!(cause.downcast_ref(), Some(ConnectError::Refused(_)))
             || matches!(cause.downcast_ref(), Some(StoreError::Refused(_)))

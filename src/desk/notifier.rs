@@ -112,6 +112,7 @@ impl Notifier<'_> {
         let mut client = opened?;
         let silent = session::end_when_silent(&client, session::LONGEST_SILENCE);
         in_time(self.config, silent).await?;
+        in_time(self.config, queue::be_there(&client)).await?;
         // A standby has nothing against it: another process notifies.
         self.part.ready();
         while !in_time(self.config, queue::lease(&client)).await? {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::audit::person;
+use super::notifier::queue;
 use super::table::Table;
 use crate::config::Config;
 use crate::database::{self, ConnectError, Login, Moment, sentence};
@@ -40,6 +41,11 @@ pub enum ResetError {
     /// A process would go on writing.
     #[error("partitions are held by {0}: stop `vigie run` first; nothing was removed")]
     InUse(String),
+    /// The same, of one that holds no partition or whose lanes are between two sessions.
+    #[error(
+        "a `vigie run` is connected to the schema: stop `vigie run` first; nothing was removed"
+    )]
+    Connected,
     /// Nobody could be asked.
     #[error("nobody can be asked here: say --yes to remove all this")]
     NotAsked,
@@ -103,8 +109,8 @@ async fn refuse_what_is_no_demo(
     }
 }
 
-/// Sessions of lanes that own a partition. A session of that number and name may by now be
-/// another schema's: better to refuse once too often.
+/// Sessions of lanes that own a partition, and then any other sign of a `vigie run`. A session of
+/// that number and name may by now be another schema's: better to refuse once too often.
 async fn refuse_while_in_use(client: &impl GenericClient) -> Result<(), ResetError> {
     let rows = client
         .query(
@@ -116,7 +122,11 @@ async fn refuse_while_in_use(client: &impl GenericClient) -> Result<(), ResetErr
         )
         .await?;
     if rows.is_empty() {
-        return Ok(());
+        // Lanes without work do not notice that their session was cut; the notifier always does.
+        return match queue::nobody_is_there(client).await? {
+            true => Ok(()),
+            false => Err(ResetError::Connected),
+        };
     }
     let names: Vec<String> = rows
         .iter()
@@ -173,6 +183,8 @@ fn page(config: &Config, since: Timestamp, holdings: &[Holding]) -> String {
 /// Shows the page and asks, on a terminal.
 fn agreed(page: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        // What would be removed is shown all the same.
+        write!(std::io::stderr().lock(), "{page}")?;
         return Err(ResetError::NotAsked.into());
     }
     let mut terminal = std::io::stderr().lock();

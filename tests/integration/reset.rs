@@ -6,6 +6,7 @@ use vigie::migrate;
 
 use crate::support::database::{count, owner};
 use crate::support::event::{Event, account, recently};
+use crate::support::eventually;
 use crate::support::topic::Record;
 use crate::support::vigie::{LONG, Place, consumed};
 
@@ -64,7 +65,9 @@ async fn a_demo_is_emptied_once_nobody_writes_to_it_and_begins_anew() {
     let asked = reset(&place, &[]);
     let sentence = said(&asked);
     assert_eq!(asked.status.code(), Some(2), "{sentence}");
-    assert!(sentence.contains("say --yes"), "{sentence}");
+    for words in ["payments_scored", "dead_letters", "say --yes"] {
+        assert!(sentence.contains(words), "{words} is not in: {sentence}");
+    }
     assert!(
         holding(&place)
             .await
@@ -97,6 +100,42 @@ async fn a_demo_is_emptied_once_nobody_writes_to_it_and_begins_anew() {
     let totals = consumed(&place.look().await, 2).await;
     assert_eq!((totals.scored, totals.dead), (1, 1));
     assert!(again.stopped(LONG).await.success());
+}
+
+/// As after a restart of PostgreSQL in a quiet minute: lanes without work do not notice.
+#[tokio::test]
+async fn a_process_whose_sessions_were_cut_keeps_a_demo_from_being_emptied() {
+    let place = Place::new("reset-cut", 1).await;
+    migrate::mark_as_demo(&place.config).await.unwrap();
+    let mut vigie = used(&place).await;
+    let client = place.look().await;
+    let there = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
+                   AND ((classid::bigint << 32) | objid::bigint)
+                       = hashtextextended('vigie run in ' || current_schema, 0)";
+    eventually("it says that it is there", async || {
+        let sessions = format!("SELECT count(*) FROM ({there}) AS t");
+        (count(&client, &sessions).await == 1).then_some(())
+    })
+    .await;
+    let cut = format!(
+        "SELECT count(pg_terminate_backend(pid, 5000))
+         FROM ({there} UNION SELECT owner_pid FROM stream_offsets) AS t"
+    );
+    assert!(count(&client, &cut).await >= 2);
+    eventually("it is there again", async || {
+        let sessions = format!("SELECT count(*) FROM ({there}) AS t");
+        (count(&client, &sessions).await == 1).then_some(())
+    })
+    .await;
+    let refused = reset(&place, &["--yes"]);
+    let sentence = said(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{sentence}");
+    assert!(sentence.contains("stop `vigie run`"), "{sentence}");
+    let stored = "SELECT count(*) FROM payments_scored";
+    assert_eq!(count(&client, stored).await, 1);
+    assert!(vigie.stopped(LONG).await.success());
+    let done = reset(&place, &["--yes"]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, GenericClient};
 
 use super::channels::Channel;
 use super::outbox::{Attachment, NoticeKind};
@@ -63,6 +63,30 @@ pub async fn lease(client: &Client) -> Result<bool, Error> {
     let row = client
         .query_one(
             "SELECT pg_try_advisory_lock(hashtextextended('vigie notifier in ' || current_schema, 0))",
+            &[],
+        )
+        .await?;
+    row.try_get(0)
+}
+
+/// Says, as long as the session lasts, that a `vigie run` is there, whether it notifies or stands by.
+///
+/// # Errors
+/// When the database fails.
+pub async fn be_there(client: &Client) -> Result<(), Error> {
+    let say =
+        "SELECT pg_advisory_lock_shared(hashtextextended('vigie run in ' || current_schema, 0))";
+    client.batch_execute(say).await
+}
+
+/// Whether no `vigie run` is there; in a transaction, none comes before it ends.
+///
+/// # Errors
+/// When the database fails.
+pub async fn nobody_is_there(client: &impl GenericClient) -> Result<bool, Error> {
+    let row = client
+        .query_one(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended('vigie run in ' || current_schema, 0))",
             &[],
         )
         .await?;
