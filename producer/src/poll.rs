@@ -218,6 +218,7 @@ impl Poll {
                 payload: &payment.payload,
                 time: 0,
                 backfill: false,
+                from: None,
                 entry: None,
             };
             if !sender.send(outgoing)? {

@@ -29,6 +29,8 @@ const DAY: Micros = 86_400_000_000;
 pub struct Block {
     /// Keys and payloads.
     pub records: Records,
+    /// Where each stands in the file.
+    pub places: Vec<Place>,
     /// Event times, moved as the rows are; empty when nobody asked for them.
     pub times: Vec<Micros>,
     /// What the ledger will say of each; empty without a ledger.
@@ -136,10 +138,9 @@ impl Reader {
         let most = if self.follow.is_some() { 1 } else { ROWS };
         let most = left.min(most) as usize;
         let mut block = Block::default();
-        let mut places = Vec::with_capacity(most);
         let mut row = Row::default();
         let now = now()?;
-        while places.len() < most && input.next_row(pass, &mut row)? {
+        while block.places.len() < most && input.next_row(pass, &mut row)? {
             if self.timed || self.window != Window::ALL {
                 let time = input.event_time()?;
                 if !self.window.holds(time) {
@@ -147,15 +148,15 @@ impl Reader {
                 }
                 block.times.push(time + pass.days * DAY);
             }
-            let position = (0, places.len() as i64);
+            let position = (0, block.places.len() as i64);
             let key = row.account.as_bytes();
             block
                 .records
                 .push(position, now, Some(key), Some(&row.payload));
-            places.push(row.place);
+            block.places.push(row.place);
         }
         if let Some(decoder) = &self.decoder {
-            block.entries = self.entries(decoder, &block.records, input, &places)?;
+            block.entries = self.entries(decoder, &block, input)?;
         }
         Ok(block)
     }
@@ -164,11 +165,10 @@ impl Reader {
     fn entries(
         &self,
         decoder: &Decoder,
-        records: &Records,
+        block: &Block,
         input: &Input,
-        places: &[Place],
     ) -> anyhow::Result<Vec<Option<Entry>>> {
-        let (events, dead_letters) = decode(decoder, records);
+        let (events, dead_letters) = decode(decoder, &block.records);
         if let Some(letter) = dead_letters.iter().min_by_key(|letter| letter.offset) {
             let field = letter.field.as_deref().unwrap_or_default();
             let column = self
@@ -177,7 +177,7 @@ impl Reader {
                 .map_or(field, |index| self.schema.field(index).key.as_str());
             let problem = format!("{}: {}", letter.reason.as_str(), letter.message);
             return Err(input
-                .refuse(places[letter.offset as usize], column, problem)
+                .refuse(block.places[letter.offset as usize], column, problem)
                 .into());
         }
         let ids = events.texts(self.schema.roles.id);

@@ -99,11 +99,12 @@ struct Plan {
 /// # Errors
 /// When something is wrong before the first payment, or afterwards.
 pub fn run(arguments: ReplayArgs) -> Result<(), Trouble> {
+    let file = arguments.file.clone();
     let (mut sender, blocks, backfill) = plan(arguments)
         .and_then(prepare)
         .map_err(Trouble::Configuration)?;
     let sent = blocks.each(|block| match block {
-        Some(block) => send(&mut sender, block, backfill),
+        Some(block) => send(&mut sender, &file, block, backfill),
         None => sender.rest(),
     });
     sender.finish(sent).map_err(Trouble::Failure)
@@ -207,13 +208,19 @@ fn layout(plan: &Plan) -> anyhow::Result<(Vec<Pass>, Option<u64>)> {
 }
 
 /// Sends a block; false when no more is to be sent.
-fn send(sender: &mut Sender, mut block: Block, backfill: bool) -> anyhow::Result<bool> {
+fn send(
+    sender: &mut Sender,
+    file: &Path,
+    mut block: Block,
+    backfill: bool,
+) -> anyhow::Result<bool> {
     for row in 0..block.records.len() {
         let payment = Outgoing {
             key: block.records.key(row).unwrap_or_default(),
             payload: block.records.payload(row).unwrap_or_default(),
             time: block.times.get(row).copied().unwrap_or_default(),
             backfill,
+            from: block.places.get(row).map(|place| (file, *place)),
             entry: block.entries.get_mut(row).and_then(Option::take),
         };
         if !sender.send(payment)? {

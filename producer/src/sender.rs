@@ -1,10 +1,12 @@
 //! Sends payments to Kafka when they are due, and keeps account of what became of them.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, Error, bail};
 use vigie::engine::batch::Micros;
+use vigie::input::Place;
 use vigie::kafka::producer::{Acknowledged, Handed, Producer};
 
 use crate::ledger::{Entry, Ledger};
@@ -28,6 +30,8 @@ pub struct Outgoing<'a> {
     pub time: Micros,
     /// Whether it only fills the history.
     pub backfill: bool,
+    /// The file and the place it was read from.
+    pub from: Option<(&'a Path, Place)>,
     /// What the ledger will say of it.
     pub entry: Option<Entry>,
 }
@@ -114,11 +118,18 @@ impl Sender {
         loop {
             let (key, payload) = (payment.key, payment.payload);
             let handed = if payment.backfill {
-                self.producer.hand_over_backfill(key, payload, entry)?
+                self.producer.hand_over_backfill(key, payload, entry)
             } else {
-                self.producer.hand_over(key, payload, entry)?
+                self.producer.hand_over(key, payload, entry)
             };
-            match handed {
+            // Refused at once, for instance because it is too large: it is this one's fault.
+            let handed = handed.map_err(|error| match payment.from {
+                Some((file, place)) => {
+                    Error::new(error).context(format!("{}, {place}", file.display()))
+                }
+                None => Error::new(error),
+            });
+            match handed? {
                 Handed::Queued => break,
                 Handed::Full(back) => entry = back,
             }

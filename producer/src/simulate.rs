@@ -49,10 +49,10 @@ pub struct SimulateArgs {
     /// Customers; people pay one or two times a day, so 50,000 of them pay about once a second
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     accounts: u32,
-    /// Decides everything that chance decides
+    /// Decides everything that chance decides; the same payments come again with the same --start
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Layout of the events
+    /// Layout of the events; `simple` needs a bundle of yours with its nine fields
     #[arg(long, value_enum, default_value_t = Layout::Card)]
     schema: Layout,
     /// First a past of this length: 30d, 12h
@@ -64,7 +64,8 @@ pub struct SimulateArgs {
     /// Payments after the past; 0 is the past alone [default: until a signal]
     #[arg(long)]
     limit: Option<u64>,
-    /// Share of fraudulent payments
+    /// Share of fraudulent payments in the long run: scenarios take hours and days of the customers'
+    /// lives, so that a short run has fewer
     #[arg(long, default_value_t = 0.005, value_parser = share)]
     fraud_share: f64,
     /// Write JSON lines here instead of sending; `-` is the standard output; zstd when the name
@@ -148,6 +149,7 @@ fn send(target: TargetArgs, setting: Setting, layout: Layout, limit: u64) -> Res
             payload,
             time: payment.time,
             backfill,
+            from: None,
             entry: None,
         })?;
         if sent {

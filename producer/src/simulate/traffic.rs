@@ -79,8 +79,8 @@ pub struct Traffic {
     live: u64,
     planned: BinaryHeap<Reverse<Planned>>,
     plans: u64,
-    /// Since when scenarios are counted; the customers' own payments since, and the planned ones
-    /// of each kind.
+    /// Since when scenarios are counted; the payments since that are no fraud, and the planned
+    /// frauds of each kind.
     counted_from: Micros,
     everyday: f64,
     planned_of: [f64; KINDS.len()],
@@ -300,7 +300,11 @@ impl Traffic {
 
     fn plan(&mut self, account: u32, kind: Kind, time: Micros, purchase: Purchase, away: usize) {
         self.plans += 1;
-        self.planned_of[kind as usize] += 1.0;
+        match kind {
+            // Errands, and visits to a merchant that leaks.
+            Kind::Everyday => self.everyday += 1.0,
+            fraud => self.planned_of[fraud as usize] += 1.0,
+        }
         self.planned.push(Reverse(Planned {
             time,
             number: self.plans,

@@ -76,6 +76,20 @@ fn a_bad_json_line_ends_it_and_is_named_by_line_and_column() {
 }
 
 #[test]
+fn a_record_that_is_too_large_for_kafka_is_named_by_file_and_line() {
+    let place = Place::new("toolarge");
+    let good = line("a", "2026-01-01 00:00:00");
+    let large = good.replace("shop", &"s".repeat(1_200_000));
+    let file = place.file("large.jsonl", good.clone() + &large + &good);
+    let output = place.command(&file, &[]).output().unwrap();
+    says(
+        &output,
+        1,
+        &["1 payments are in", "large.jsonl, line 2: ", "too large"],
+    );
+}
+
+#[test]
 fn a_window_of_event_time_is_replayed_alone() {
     let place = Place::new("window");
     let window = ["--from", "2019-01-09", "--to", "2019-01-10T12:00:00Z"];

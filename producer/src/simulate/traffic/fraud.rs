@@ -21,13 +21,17 @@ impl Traffic {
             (self.counted_from, self.everyday, self.planned_of) = (time, 0.0, [0.0; KINDS.len()]);
         }
         self.everyday += 1.0;
-        let share = self.setting.fraud_share / (1.0 - self.setting.fraud_share);
+        let mut share = self.setting.fraud_share / (1.0 - self.setting.fraud_share);
+        if !live {
+            // A long past makes up for its quiet day.
+            share /= (1.0 - QUIET as f64 / self.setting.history as f64).max(0.8);
+        }
         let mut point = self.dice.share();
         for kind in KINDS {
             let (part, payments) = kind.mix();
             // More often while there were too few of them: not every one finds its customers.
             let lack = share * part * self.everyday - self.planned_of[kind as usize];
-            let zeal = (1.0 + lack / (2.0 * payments)).clamp(0.25, 4.0);
+            let zeal = (1.0 + 2.0 * lack / payments).clamp(0.1, 4.0);
             let probability = zeal * share * part / payments;
             if point < probability {
                 return self.begin(kind, time, live);
