@@ -281,6 +281,7 @@ impl Config {
         }
         self.kafka.check()?;
         self.database.check()?;
+        desk::check(self)?;
         jiff::tz::TimeZone::get(&self.events.business_zone).map_err(|_| ConfigError::Wrong {
             setting: "events.business_zone",
             problem: format!("no time zone {:?}", self.events.business_zone),

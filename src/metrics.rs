@@ -237,7 +237,14 @@ pub fn batch(decided: &Decided, times: &StageTimes, committed_at: Micros) {
         histogram!("vigie_stage_seconds", "stage" => stage).record(time);
     }
     histogram!("vigie_batch_rows").record(decided.heads.len() as f64);
-    events("scored", decided.events.len());
+    // The canary is no payment of anybody: it would blur how many there are, how soon they are
+    // stored, and how often what is decided.
+    let canary = |row: usize| decided.origins[row] == Origin::Canary;
+    let canaries = (0..decided.origins.len())
+        .filter(|row| canary(*row))
+        .count();
+    events("scored", decided.events.len() - canaries);
+    self::canaries(canaries);
     events("dead", decided.dead_letters.len());
     events("duplicate", decided.duplicates.len());
     for reason in Reason::ALL {
@@ -245,8 +252,6 @@ pub fn batch(decided: &Decided, times: &StageTimes, committed_at: Micros) {
         let count = rows.filter(|letter| letter.reason == reason).count();
         dead_letters(reason, count);
     }
-    // The canary is no payment of anybody: it would blur how often what is decided.
-    let canary = |row: usize| decided.origins[row] == Origin::Canary;
     for decision in Decision::ALL {
         let rows = decided.decisions.iter().enumerate();
         let of_customers = rows.filter(|(row, found)| **found == decision && !canary(*row));
@@ -260,7 +265,9 @@ pub fn batch(decided: &Decided, times: &StageTimes, committed_at: Micros) {
         let sent_at = decided.heads[*row as usize].timestamp;
         (committed_at - sent_at).max(0) as f64 / 1e6
     };
-    END_TO_END.record(decided.events.record.iter().map(seconds));
+    let records = decided.events.record.iter().enumerate();
+    let of_customers = records.filter(|(row, _)| !canary(*row));
+    END_TO_END.record(of_customers.map(|(_, record)| seconds(record)));
     let scores = decided.scores.iter().enumerate();
     let of_customers = scores.filter(|(row, score)| !score.is_nan() && !canary(*row));
     SCORES.record(of_customers.map(|(_, score)| f64::from(*score)));
@@ -376,6 +383,10 @@ fn events(outcome: &'static str, count: usize) {
     counter!("vigie_events_total", "outcome" => outcome).increment(count as u64);
 }
 
+fn canaries(count: usize) {
+    counter!("vigie_canaries_total").increment(count as u64);
+}
+
 fn dead_letters(reason: Reason, count: usize) {
     counter!("vigie_dead_letters_total", "reason" => reason.as_str()).increment(count as u64);
 }
@@ -419,6 +430,10 @@ fn describe() {
     describe_counter!(
         "vigie_events_total",
         "Records by what became of them: scored, dead or duplicate."
+    );
+    describe_counter!(
+        "vigie_canaries_total",
+        "Our own payments that were scored; the events leave them out."
     );
     describe_counter!(
         "vigie_dead_letters_total",
@@ -492,6 +507,7 @@ fn start_at_zero() {
     for outcome in ["scored", "dead", "duplicate"] {
         events(outcome, 0);
     }
+    canaries(0);
     for reason in Reason::ALL {
         dead_letters(reason, 0);
     }
@@ -578,7 +594,8 @@ mod tests {
         let page = exposition.render();
         for line in [
             "# TYPE vigie_events_total counter",
-            "vigie_events_total{outcome=\"scored\"} 3",
+            "vigie_events_total{outcome=\"scored\"} 2",
+            "vigie_canaries_total 1",
             "vigie_events_total{outcome=\"dead\"} 1",
             "vigie_events_total{outcome=\"duplicate\"} 1",
             "vigie_dead_letters_total{reason=\"not_json\"} 1",
@@ -594,10 +611,10 @@ mod tests {
             "vigie_stage_seconds_bucket{stage=\"score\",le=\"0.0025\"} 1",
             "vigie_stage_seconds_bucket{stage=\"score\",le=\"0.001\"} 0",
             "vigie_batch_rows_bucket{le=\"5\"} 1",
-            "vigie_end_to_end_seconds_bucket{le=\"0.02\"} 1",
-            "vigie_end_to_end_seconds_bucket{le=\"0.03\"} 2",
-            "vigie_end_to_end_seconds_bucket{le=\"2.5\"} 3",
-            "vigie_end_to_end_seconds_count 3",
+            "vigie_end_to_end_seconds_bucket{le=\"0.02\"} 0",
+            "vigie_end_to_end_seconds_bucket{le=\"0.03\"} 1",
+            "vigie_end_to_end_seconds_bucket{le=\"2.5\"} 2",
+            "vigie_end_to_end_seconds_count 2",
             "vigie_score_bucket{le=\"0.9\"} 0",
             "vigie_score_bucket{le=\"0.95\"} 1",
             "vigie_score_count 1",

@@ -6,8 +6,11 @@ use std::time::Duration;
 use jiff::civil::Time;
 use serde::Deserialize;
 
-use super::Secret;
 use super::layers::{clock, duration, fraction, number};
+use super::{Config, ConfigError, Secret};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// How alerts become incidents, and incidents messages.
 #[derive(Debug, Clone, Deserialize)]
@@ -144,4 +147,139 @@ pub struct ReportConfig {
     /// `VIGIE_REPORT__LABEL_DELAY`
     #[serde(deserialize_with = "duration")]
     pub label_delay: Duration,
+}
+
+/// Refuses what would keep on-call from hearing anything, or make no sense.
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    let Config {
+        incidents,
+        mail,
+        webhook,
+        canary,
+        ..
+    } = config;
+    let is_share = |share: f64| share > 0.0 && share <= 1.0;
+    let is_within =
+        |span: Duration, least: Duration, most: Duration| (least..=most).contains(&span);
+    let rules = [
+        (
+            "incidents.gather",
+            incidents.gather <= incidents.cooldown,
+            "expected at most incidents.cooldown",
+        ),
+        (
+            "incidents.cooldown",
+            incidents.cooldown <= DAY,
+            "expected at most 1day: on-call would hear of nothing more",
+        ),
+        (
+            "incidents.quiet",
+            is_within(incidents.quiet, 60 * SECOND, 30 * DAY),
+            "expected 1min to 30days",
+        ),
+        (
+            "incidents.hourly_cap",
+            incidents.hourly_cap >= 1,
+            "expected at least 1: on-call would hear of nothing",
+        ),
+        (
+            "incidents.critical_score",
+            is_share(incidents.critical_score),
+            "expected more than 0 and at most 1",
+        ),
+        (
+            "incidents.dead_letter_share",
+            is_share(incidents.dead_letter_share),
+            "expected more than 0 and at most 1",
+        ),
+        (
+            "incidents.silence",
+            is_within(incidents.silence, 60 * SECOND, 3 * DAY),
+            "expected 1min to 3days",
+        ),
+        (
+            "incidents.score_psi",
+            incidents.score_psi > 0.0,
+            "expected more than 0",
+        ),
+        (
+            "mail.timeout",
+            mail.timeout >= SECOND,
+            "expected at least 1s",
+        ),
+        (
+            "webhook.timeout",
+            webhook.timeout >= SECOND,
+            "expected at least 1s",
+        ),
+        (
+            "canary.every",
+            canary.every.is_zero() || canary.every >= SECOND / 10,
+            "expected 0s, which is never, or at least 100ms",
+        ),
+    ];
+    match rules.into_iter().find(|(_, is_right, _)| !is_right) {
+        Some((setting, _, problem)) => Err(ConfigError::Wrong {
+            setting,
+            problem: problem.into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_keep_on_call_from_hearing_anything_is_refused_by_its_name() {
+        type Change = fn(&mut Config);
+        let wrongs: [(&str, Change); 18] = [
+            ("incidents.gather", |c| {
+                c.incidents.gather = c.incidents.cooldown + SECOND
+            }),
+            ("incidents.cooldown", |c| c.incidents.cooldown = 2 * DAY),
+            ("incidents.quiet", |c| c.incidents.quiet = 59 * SECOND),
+            ("incidents.quiet", |c| c.incidents.quiet = Duration::MAX),
+            ("incidents.hourly_cap", |c| c.incidents.hourly_cap = 0),
+            ("incidents.critical_score", |c| {
+                c.incidents.critical_score = 0.0
+            }),
+            ("incidents.critical_score", |c| {
+                c.incidents.critical_score = 95.0
+            }),
+            ("incidents.dead_letter_share", |c| {
+                c.incidents.dead_letter_share = 0.0
+            }),
+            ("incidents.dead_letter_share", |c| {
+                c.incidents.dead_letter_share = 5.0
+            }),
+            ("incidents.silence", |c| {
+                c.incidents.silence = Duration::ZERO
+            }),
+            ("incidents.silence", |c| c.incidents.silence = 8 * DAY),
+            ("incidents.score_psi", |c| c.incidents.score_psi = 0.0),
+            ("incidents.score_psi", |c| c.incidents.score_psi = -0.25),
+            ("mail.timeout", |c| c.mail.timeout = Duration::ZERO),
+            ("mail.timeout", |c| c.mail.timeout = SECOND / 2),
+            ("webhook.timeout", |c| c.webhook.timeout = SECOND / 2),
+            ("canary.every", |c| c.canary.every = SECOND / 11),
+            ("canary.every", |c| c.canary.every = Duration::from_nanos(1)),
+        ];
+        for (setting, change) in wrongs {
+            let mut config = Config::load(None).unwrap();
+            check(&config).unwrap();
+            change(&mut config);
+            let problem = check(&config).unwrap_err().to_string();
+            assert!(
+                problem.starts_with(&format!("{setting}: expected ")),
+                "{problem}"
+            );
+        }
+        let mut config = Config::load(None).unwrap();
+        for every in [0, 100] {
+            config.canary.every = Duration::from_millis(every);
+            check(&config).unwrap();
+        }
+    }
 }

@@ -127,7 +127,9 @@ async fn the_canary_has_its_alert_whatever_is_decided_and_is_left_out_of_the_fig
     let lines = [
         "vigie_decisions_total{decision=\"allow\"} 1",
         "vigie_score_count 1",
-        "vigie_events_total{outcome=\"scored\"} 3",
+        "vigie_events_total{outcome=\"scored\"} 1",
+        "vigie_canaries_total 2",
+        "vigie_end_to_end_seconds_count 1",
     ];
     vigie
         .until_page("/metrics", |_, page| {
