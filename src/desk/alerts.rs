@@ -16,7 +16,7 @@ pub use snooze::{Snooze, Unsnooze};
 /// Looks at incidents, and silences them.
 #[derive(Debug, Subcommand)]
 pub enum Alerts {
-    /// Lists incidents, the open ones first.
+    /// Lists incidents, the open ones first, and what is snoozed.
     #[command(after_help = "Example: vigie alerts list --all --limit 20")]
     List(List),
     /// Shows one with its payments, the largest first.
@@ -44,7 +44,7 @@ pub struct List {
     /// At most this many.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
     pub limit: i64,
-    /// As a JSON array.
+    /// As a JSON object: incidents and snoozes.
     #[arg(long)]
     pub json: bool,
 }
@@ -69,13 +69,22 @@ const LISTED: &str = "SELECT * FROM v_incidents WHERE $1 OR is_open ORDER BY is_
 async fn list(client: &Client, wanted: &List) -> anyhow::Result<String> {
     if wanted.json {
         let json = format!(
-            "SELECT jsonb_pretty(coalesce(jsonb_agg(to_jsonb(v)), '[]')) FROM ({LISTED}) AS v"
+            "SELECT jsonb_pretty(jsonb_build_object(
+                 'incidents', (SELECT coalesce(jsonb_agg(to_jsonb(v)), '[]') FROM ({LISTED}) AS v),
+                 'snoozes', (SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') FROM ({}) AS s)))",
+            snooze::RUNNING
         );
         let row = client
             .query_one(&json, &[&wanted.all, &wanted.limit])
             .await?;
         return Ok(row.try_get(0)?);
     }
+    let mut page = incidents(client, wanted).await?;
+    page.push_str(&snooze::running(client).await?);
+    Ok(page.trim_end().to_owned())
+}
+
+async fn incidents(client: &Client, wanted: &List) -> anyhow::Result<String> {
     let in_words = format!(
         "SELECT id::text,
                 CASE WHEN NOT is_open THEN 'closed' WHEN snoozed_until IS NOT NULL THEN 'snoozed' ELSE 'open' END,
@@ -92,8 +101,8 @@ async fn list(client: &Client, wanted: &List) -> anyhow::Result<String> {
         .await?;
     if rows.is_empty() {
         return Ok(match wanted.all {
-            true => "no incidents".to_owned(),
-            false => "no open incidents".to_owned(),
+            true => "no incidents\n".to_owned(),
+            false => "no open incidents\n".to_owned(),
         });
     }
     let mut table = Table::new([
@@ -115,5 +124,5 @@ async fn list(client: &Client, wanted: &List) -> anyhow::Result<String> {
         }
         table.row(cells);
     }
-    Ok(table.render().trim_end().to_owned())
+    Ok(table.render())
 }

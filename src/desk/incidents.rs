@@ -13,7 +13,9 @@
 //! a tenth of `cooldown` for each message of the last hour, at most `cooldown`, and never more
 //! than `hourly_cap` messages in an hour; nor does one follow while the last has not got out on
 //! any channel. A message tells of all that is due: incidents not told of yet, those that have
-//! become critical, and those that go on and were last told of at least `cooldown` ago. So a
+//! become critical, and those that go on and were last told of at least `cooldown` ago. What is
+//! newly critical does not wait for the pause, unless on-call has heard of something critical
+//! within the `cooldown`. So a
 //! flood that lasts a minute is one mail within seconds and one digest after it; single frauds a
 //! few minutes apart are each told within seconds; and an endless stream of unrelated frauds
 //! settles at a message every seven or eight minutes.
@@ -28,6 +30,7 @@
 mod group;
 mod message;
 mod pacing;
+mod shared;
 mod snoozed;
 mod system;
 mod tell;
@@ -39,6 +42,7 @@ use tokio_postgres::{Client, Error};
 use crate::config::Config;
 use crate::desk::notifier::outbox::Channels;
 use crate::metrics::{self, Severity};
+use tell::Occasion;
 
 pub use system::{Trouble, Watch};
 
@@ -94,9 +98,19 @@ impl Gathering {
         group::close_quiet(client, settings.quiet, at_once).await?;
         group::assign(client, settings, at_once).await?.record();
         let heard = pacing::Heard::of(client, channels).await?;
-        let told = match heard.may_hear(settings) {
-            true => tell::tell(client, config, channels, at_once).await?,
+        let occasion = match heard.may_hear(settings) {
+            true => Some(Occasion::AnyNews),
+            false
+                if heard.may_be_interrupted(settings)
+                    && pacing::is_critical(client, settings).await? =>
+            {
+                Some(Occasion::CriticalNews)
+            }
             false => None,
+        };
+        let told = match occasion {
+            Some(occasion) => tell::tell(client, config, channels, occasion, at_once).await?,
+            None => None,
         };
         self.at_once = (at_once * 2).min(AT_ONCE);
         Ok(told)

@@ -498,7 +498,18 @@ async fn a_snoozed_account_is_counted_and_told_when_the_snooze_ends() {
     let counted = "SELECT count(*) FROM v_incidents WHERE alerts = 3 AND untold = 2 AND snoozed_until > now()";
     assert_eq!(desk.count(counted).await, 1);
     let listed = desk.vigie(&["list"]).await.unwrap();
-    assert!(listed.contains("snoozed"), "{listed}");
+    let account = desk.text("SELECT left(md5('a'), 8) || '…'").await;
+    let [incident, snooze] = ["1 ", "account "].map(|first| {
+        let line = listed.lines().find(|line| line.starts_with(first));
+        line.unwrap_or_else(|| panic!("no {first} in {listed}"))
+    });
+    assert!(incident.contains("snoozed"), "{listed}");
+    assert!(
+        snooze.contains(&account)
+            && snooze.contains("on a journey")
+            && snooze.contains("vigie_desk"),
+        "{listed}"
+    );
     desk.pass(10 * MINUTE).await;
     assert_eq!(desk.told().await, 2);
     let audited = "SELECT count(*) FROM audit_log WHERE action = 'alerts snooze' AND why = 'on a journey'
@@ -758,6 +769,14 @@ async fn a_rule_that_is_snoozed_is_silent_whatever_alerts_are_grouped_by() {
     ])
     .await
     .unwrap();
+    let listed = desk.vigie(&["list"]).await.unwrap();
+    assert!(
+        listed.starts_with("no open incidents\n") && listed.contains("not_assessed"),
+        "{listed}"
+    );
+    let json: Value =
+        serde_json::from_str(&desk.vigie(&["list", "--json"]).await.unwrap()).unwrap();
+    assert_eq!(json["snoozes"][0]["why"], "the model is mended");
     desk.raise(Alert {
         rule: "not_assessed",
         score: None,
@@ -870,7 +889,8 @@ async fn a_message_names_model_policy_thresholds_window_and_what_is_usual() {
         .text("SELECT body_text FROM outbox ORDER BY id DESC LIMIT 1")
         .await;
     for words in [
-        "model card 7.1, policy bundle-7.1 (review from a score of 0.",
+        // The bundle in its folder is another one: its thresholds are none of this.
+        "model card 7.1, policy bundle-7.1.\n",
         "When: alerts from 20",
         "Observed: 1 alert in the last hour; usual are 0.5 an hour (mean of the last 7 days)",
     ] {
@@ -887,6 +907,110 @@ async fn a_message_names_model_policy_thresholds_window_and_what_is_usual() {
         .await
         .unwrap();
     assert_eq!(found.len(), 1);
+}
+
+#[tokio::test]
+async fn the_thresholds_are_those_of_the_version_that_decided() {
+    let mut desk = Desk::new().await;
+    desk.raise(Alert::of("a")).await;
+    let version = vigie::bundle::Bundle::read(&desk.config.stream.bundle)
+        .unwrap()
+        .version;
+    desk.owner
+        .batch_execute(&format!(
+            "SELECT ensure_days(ARRAY['2026-03-01'::date]);
+             INSERT INTO payments_scored (event_time, amount, body_hash, source_offset, source_partition, event_day,
+                                          score, stream, decision, account, trans_num, features, event, model_version,
+                                          policy_version)
+             SELECT event_time, amount, 0, source_offset, 0, event_day, score, 1, 2, account, trans_num, '', '{{}}', 'm',
+                    'bundle-{version}' FROM fraud_alerts"
+        ))
+        .await
+        .unwrap();
+    assert_eq!(desk.told().await, 1);
+    let text = desk.text("SELECT body_text FROM outbox").await;
+    let thresholds = format!("policy bundle-{version} (review from a score of 0.");
+    assert!(text.contains(&thresholds), "{text}");
+}
+
+#[tokio::test]
+async fn a_digest_offers_to_silence_what_many_share_and_says_what_was_told_before() {
+    let mut desk = Desk::new().await;
+    desk.raise(Alert::of("a")).await;
+    assert_eq!(desk.told().await, 1);
+    for (account, merchant) in [("b", "Station"), ("c", "Station"), ("d", "Market")] {
+        desk.raise(Alert {
+            merchant,
+            ..Alert::of(account)
+        })
+        .await;
+    }
+    desk.pass(MINUTE).await;
+    assert_eq!(desk.told().await, 3);
+    let last = "SELECT body_text FROM outbox ORDER BY id DESC LIMIT 1";
+    let text = desk.text(last).await;
+    for words in [
+        "vigie alerts snooze --merchant \"Station\" --for 2h",
+        "Before: 1 suspicious payment in 1 message since 20",
+        "; 4 with these.",
+    ] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+    // Where no merchant stands out, the rule does.
+    for (account, merchant) in [("e", HOSTILE), ("f", HOSTILE), ("g", "Market")] {
+        desk.raise(Alert {
+            merchant,
+            ..Alert::of(account)
+        })
+        .await;
+    }
+    desk.pass(10 * MINUTE).await;
+    assert_eq!(desk.told().await, 3);
+    let text = desk.text(last).await;
+    assert!(text.contains("snooze --rule \"score_block\""), "{text}");
+    assert!(!text.contains("--merchant"), "{text}");
+}
+
+#[tokio::test]
+async fn sums_of_more_than_five_currencies_are_said_to_be_left_out() {
+    let mut desk = Desk::new().await;
+    for account in ["a", "b", "c", "d", "e", "f", "g"] {
+        desk.raise(Alert::of(account)).await;
+    }
+    let currencies = "UPDATE fraud_alerts SET currency = 'C' || source_offset";
+    desk.owner.batch_execute(currencies).await.unwrap();
+    assert_eq!(desk.told().await, 7);
+    let subject = desk.text("SELECT subject FROM outbox").await;
+    assert!(
+        subject.contains("C5 10.00 + 2 other currencies at risk"),
+        "{subject}"
+    );
+}
+
+#[tokio::test]
+async fn something_critical_does_not_wait_for_the_pause_but_once_in_a_cooldown() {
+    let critical = |account| Alert {
+        amount: 100_000,
+        ..Alert::of(account)
+    };
+    let mut desk = Desk::new().await;
+    for account in ["a", "b", "c"] {
+        desk.raise(Alert::of(account)).await;
+        desk.pass(3 * MINUTE).await;
+        assert_eq!(desk.told().await, 1);
+    }
+    desk.raise(Alert::of("d")).await;
+    assert_eq!(desk.told().await, 0, "three messages: three minutes");
+    desk.config.incidents.gather = 10 * MINUTE;
+    desk.raise(critical("e")).await;
+    assert_eq!(desk.told().await, 0, "it gathers");
+    desk.config.incidents.gather = Duration::ZERO;
+    assert_eq!(desk.told().await, 2, "and what else is due with it");
+    desk.raise(critical("f")).await;
+    desk.pass(MINUTE).await;
+    assert_eq!(desk.told().await, 0, "once in a cooldown");
+    desk.pass(3 * MINUTE).await;
+    assert_eq!(desk.told().await, 1);
 }
 
 #[tokio::test]
@@ -924,7 +1048,7 @@ async fn an_incident_is_listed_and_shown_with_its_payments() {
     assert_eq!(json["alerts"], 2);
     let json: Value =
         serde_json::from_str(&desk.vigie(&["list", "--json"]).await.unwrap()).unwrap();
-    assert_eq!(json[0]["severity"], "warning");
+    assert_eq!(json["incidents"][0]["severity"], "warning");
     desk.pass(60 * MINUTE).await;
     desk.told().await;
     assert_eq!(desk.vigie(&["list"]).await.unwrap(), "no open incidents");

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Transaction};
 use crate::database::Moment;
 use crate::desk::audit::{person, why};
 use crate::desk::incidents::{MERCHANT_CHARS, Trouble};
-use crate::desk::table;
+use crate::desk::table::{self, Table};
 use crate::engine::batch::ReasonCode;
 use crate::engine::mask;
 
@@ -94,6 +94,33 @@ impl What {
         };
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
+}
+
+/// What is silenced now; of an account, the beginning of its token.
+pub(super) const RUNNING: &str = "\
+    SELECT what, CASE what WHEN 'account' THEN left(key, 8) || '…' WHEN 'merchant' THEN coalesce(nullif(key, ''), 'unknown') \
+                 ELSE key END AS about, \
+           at, until, why, by \
+    FROM snoozes WHERE ended_at IS NULL AND until > now() ORDER BY until, id";
+
+/// A table of it below that of the incidents; empty when nothing is.
+pub(super) async fn running(client: &Client) -> anyhow::Result<String> {
+    let in_words = format!(
+        "SELECT what, about, to_char(until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS\"Z\"'), by, why FROM ({RUNNING}) AS s"
+    );
+    let rows = client.query(&in_words, &[]).await?;
+    if rows.is_empty() {
+        return Ok(String::new());
+    }
+    let mut table = Table::new(["snoozed", "about", "until", "by", "why"]);
+    for row in &rows {
+        let mut cells: [String; 5] = Default::default();
+        for (column, cell) in cells.iter_mut().enumerate() {
+            *cell = table::one_line(row.try_get(column)?, 60);
+        }
+        table.row(cells);
+    }
+    Ok(format!("\n{}", table.render()))
 }
 
 /// Silences, and says so in the audit log, in one transaction.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::shared::Shared;
 use crate::desk::text::{Money, counted, major, moment, number, plain};
 use crate::engine::batch::Micros;
 
@@ -26,12 +27,29 @@ pub struct Digest {
     pub window: (Micros, Micros),
     /// Sums per currency, the commonest first.
     pub totals: Vec<Money>,
+    /// In how many other currencies there are some.
+    pub other_currencies: u64,
+    /// What many of the alerts share.
+    pub shared: Option<Shared>,
+    /// What on-call was told in the hour before.
+    pub heard: Option<Heard>,
     /// The riskiest by amount, largest first.
     pub riskiest: Vec<Alert>,
     /// Against what is usual.
     pub observed: Observed,
     /// Thresholds of the policy: review and block.
     pub thresholds: Option<(f32, f32)>,
+}
+
+/// What on-call was told before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// In how many messages.
+    pub messages: u64,
+    /// Of how many alerts.
+    pub alerts: u64,
+    /// When the first of them was written.
+    pub since: Micros,
 }
 
 /// How many alerts there are, and usually are.
@@ -107,7 +125,12 @@ impl Digest {
     }
 
     fn at_risk(&self) -> String {
-        let totals: Vec<String> = self.totals.iter().map(major).collect();
+        let mut totals: Vec<String> = self.totals.iter().map(major).collect();
+        match self.other_currencies {
+            0 => {}
+            1 => totals.push("another currency".to_owned()),
+            others => totals.push(format!("{others} other currencies")),
+        }
         totals.join(" + ")
     }
 
@@ -141,7 +164,7 @@ impl Digest {
     }
 
     /// Distinct versions of the models, and of the policies, that decided.
-    fn versions(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    pub(super) fn versions(&self) -> (BTreeSet<&str>, BTreeSet<&str>) {
         let known = self
             .riskiest
             .iter()
@@ -152,7 +175,7 @@ impl Digest {
     }
 
     /// What fired, in which time, and what is usual: a line each.
-    fn circumstances(&self) -> [String; 3] {
+    fn circumstances(&self) -> Vec<String> {
         let (models, policies) = self.versions();
         let listed = |versions: BTreeSet<&str>| match versions.is_empty() {
             true => "unknown".to_owned(),
@@ -165,7 +188,16 @@ impl Digest {
             Some(mean) => format!("usual are {mean:.1} an hour (mean of the last 7 days)"),
             None => "what is usual is not known yet".to_owned(),
         };
-        [
+        let heard = self.heard.map(|heard| {
+            format!(
+                "Before: {} in {} since {}; {} with these.",
+                counted(heard.alerts, "suspicious payment"),
+                counted(heard.messages, "message"),
+                moment(heard.since),
+                number(heard.alerts + self.alerts())
+            )
+        });
+        let mut lines = vec![
             format!(
                 "What fired: model {}, policy {}{}.",
                 listed(models),
@@ -181,23 +213,36 @@ impl Digest {
                 "Observed: {} in the last hour; {usual}.",
                 counted(self.observed.last_hour, "alert")
             ),
-        ]
+        ];
+        lines.extend(heard);
+        lines
     }
 
     /// What to run next: a line that says why, and the command.
-    fn commands(&self, place: &Place) -> [(&'static str, String); 3] {
+    fn commands(&self, place: &Place) -> Vec<(String, String)> {
         let incident = self.riskiest.first().map_or(0, |alert| alert.incident);
-        [
-            ("All of these alerts:", pages::look_further(self.at, place)),
+        let silence = match self.incidents {
+            1 => "To silence it for a while:",
+            _ => "To silence the incident of the first for a while:",
+        };
+        let mut commands = vec![
             (
-                "The incident of the first, and all that are open:",
+                "All of these alerts:".to_owned(),
+                pages::look_further(self.at, place),
+            ),
+            (
+                "The incident of the first, and all that are open:".to_owned(),
                 format!("vigie alerts show {incident}; vigie alerts list"),
             ),
             (
-                "To silence it for a while:",
+                silence.to_owned(),
                 format!("vigie alerts snooze --incident {incident} --for 2h --why \"…\""),
             ),
-        ]
+        ];
+        if self.incidents > 1 {
+            commands.extend(self.shared.as_ref().map(Shared::command));
+        }
+        commands
     }
 }
 
@@ -279,6 +324,9 @@ mod tests {
             block,
             window: (1_592_713_931_000_000, 1_592_713_949_000_000),
             totals: vec![money(999_900, 2, Some("EUR"))],
+            other_currencies: 0,
+            shared: None,
+            heard: None,
             riskiest,
             observed: Observed {
                 last_hour: 12,
@@ -334,6 +382,13 @@ mod tests {
         let mut thousands = digest(vec![alert("m"); 5], 4_900, 100);
         thousands.incidents = 5_000;
         thousands.critical = 17;
+        thousands.shared = Some(Shared::merchant("Corner shop", 4_000));
+        thousands.other_currencies = 3;
+        thousands.heard = Some(Heard {
+            messages: 1,
+            alerts: 247,
+            since: 1_592_713_931_000_000,
+        });
         let letter = render(&thousands, &PLACE);
         assert!(
             letter
@@ -347,6 +402,20 @@ mod tests {
                 .text
                 .contains("in 5,000 incidents, 17 of them critical")
         );
+        for words in [
+            "EUR 9,999.00 + 3 other currencies",
+            "To silence the incident of the first",
+            "the merchant that 4,000 of them share",
+            "vigie alerts snooze --merchant \"Corner shop\" --for 2h",
+            "Before: 247 suspicious payments in 1 message since 2020-06-21 04:32:11 UTC; 5,247 with these.",
+        ] {
+            assert!(
+                letter.text.contains(words),
+                "{words} is not in\n{}",
+                letter.text
+            );
+        }
+        assert_eq!(letter.payload["told_before"], 247);
         assert!(letter.text.contains("\n5. ") && !letter.text.contains("\n6. "));
         assert!(letter.text.contains("\n4,995 more."), "{}", letter.text);
         assert!(

@@ -56,13 +56,37 @@ impl Heard {
     /// Whether a message may be written now, if there is something to tell.
     pub fn may_hear(&self, settings: &IncidentsConfig) -> bool {
         let paused = self.since.is_none_or(|since| since >= self.pause(settings));
-        !self.stuck && paused && self.messages < settings.hourly_cap
+        paused && self.may_be_interrupted(settings)
+    }
+
+    /// Whether a message may be written in spite of the pause.
+    pub fn may_be_interrupted(&self, settings: &IncidentsConfig) -> bool {
+        !self.stuck && self.messages < settings.hourly_cap
     }
 
     /// From the last message to the next.
     fn pause(&self, settings: &IncidentsConfig) -> Duration {
         settings.cooldown * self.messages.min(STEPS) / STEPS
     }
+}
+
+/// Whether something is newly critical, and on-call has heard of nothing critical within the
+/// cooldown: a flood of it is one interruption.
+pub async fn is_critical(client: &Client, settings: &IncidentsConfig) -> Result<bool, Error> {
+    let is_critical = "
+        SELECT EXISTS (
+                   SELECT FROM incidents
+                   WHERE kind = 'fraud' AND closed_at IS NULL AND untold > 0 AND severity = 'critical'
+                     AND noticed_severity IS DISTINCT FROM 'critical')
+           AND NOT EXISTS (
+                   SELECT FROM notices AS n
+                   JOIN notice_incidents AS told ON told.notice_id = n.id
+                   JOIN incidents AS i ON i.id = told.incident_id
+                   WHERE n.kind = 'incident' AND n.created_at > now() - make_interval(secs => $1)
+                     AND i.noticed_severity = 'critical')";
+    let cooldown = settings.cooldown.as_secs_f64();
+    let row = client.query_one(is_critical, &[&cooldown]).await?;
+    row.try_get(0)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 
-use super::message::{self, Alert, Digest, Observed, Place};
+use super::message::{self, Alert, Digest, Heard, Observed, Place};
+use super::shared::Shared;
 use super::snoozed::snoozed;
 use super::{Told, seconds};
 use crate::bundle::Bundle;
@@ -10,16 +11,29 @@ use crate::config::Config;
 use crate::database::{Day, Moment};
 use crate::desk::notifier::outbox::{self, Channels, Notice, NoticeKind};
 use crate::desk::text::Money;
+use crate::engine::policy::Policy;
 
 /// Alerts that a message names.
 const RISKIEST: i64 = 5;
 /// Currencies that a message sums.
 const CURRENCIES: i64 = 5;
 
-/// Untold alerts of incidents that may be told of; those that nobody wants to hear of stay.
+/// Why a message may be written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The pause is over.
+    AnyNews,
+    /// It is not, and something is newly critical.
+    CriticalNews,
+}
+
+/// Untold alerts of incidents that may be told of; those that nobody wants to hear of stay. With
+/// each, for how long the first of all has waited, and the first that is newly critical.
 fn due() -> String {
     format!(
-        "SELECT a.id, extract(epoch FROM now() - min(a.created_at) OVER ())::float8
+        "SELECT a.id, extract(epoch FROM now() - min(a.created_at) OVER ())::float8,
+                extract(epoch FROM now() - min(a.created_at) FILTER (
+                    WHERE i.severity = 'critical' AND i.noticed_severity IS DISTINCT FROM 'critical') OVER ())::float8
          FROM incidents AS i
          JOIN fraud_alerts AS a ON a.incident_id = i.id AND a.outbox_id IS NULL AND a.silenced_at IS NULL
          WHERE i.kind = 'fraud' AND i.closed_at IS NULL AND i.untold > 0
@@ -40,6 +54,7 @@ pub(super) async fn tell(
     client: &mut Client,
     config: &Config,
     channels: &Channels,
+    occasion: Occasion,
     at_once: i64,
 ) -> Result<Option<Told>, Error> {
     let settings = &config.incidents;
@@ -52,8 +67,12 @@ pub(super) async fn tell(
     let rows = transaction
         .query(&due(), &[&seconds(settings.cooldown), &at_once])
         .await?;
-    let waited: f64 = rows.first().map_or(Ok(0.0), |row| row.try_get(1))?;
-    if rows.is_empty() || waited < seconds(settings.gather) {
+    let first = match occasion {
+        Occasion::AnyNews => 1,
+        Occasion::CriticalNews => 2,
+    };
+    let waited: Option<f64> = rows.first().map_or(Ok(None), |row| row.try_get(first))?;
+    if waited.is_none_or(|waited| waited < seconds(settings.gather)) {
         return Ok(None);
     }
     let alerts: Vec<i64> = rows
@@ -61,9 +80,7 @@ pub(super) async fn tell(
         .map(|row| row.try_get(0))
         .collect::<Result<_, _>>()?;
     let mut digest = digest(&transaction, &alerts).await?;
-    // The bundle in its folder may be a newer one than decided; without it the thresholds are left out.
-    let policy = Bundle::read(&config.stream.bundle).map(|bundle| bundle.policy);
-    digest.thresholds = policy.ok().map(|policy| (policy.review, policy.block));
+    digest.thresholds = thresholds(&digest, config);
     let notice = write(&transaction, &digest, config, channels).await?;
     stamp(&transaction, notice, &alerts).await?;
     transaction.commit().await?;
@@ -72,6 +89,15 @@ pub(super) async fn tell(
         alerts: digest.alerts(),
         incidents: digest.incidents,
     }))
+}
+
+/// Those of the bundle in its folder, which may be a newer one than decided: then none.
+fn thresholds(digest: &Digest, config: &Config) -> Option<(f32, f32)> {
+    let bundle = Bundle::read(&config.stream.bundle).ok()?;
+    let policy = Policy::of_bundle(&bundle.version, bundle.policy);
+    let decided = digest.versions().1;
+    let is_it = decided.len() == 1 && decided.contains(policy.version.as_str());
+    is_it.then_some((bundle.policy.review, bundle.policy.block))
 }
 
 async fn write(
@@ -136,6 +162,7 @@ async fn digest(transaction: &Transaction<'_>, alerts: &[i64]) -> Result<Digest,
     let count =
         |column| Ok::<_, Error>(u64::try_from(counts.try_get::<_, i64>(column)?).unwrap_or(0));
     let moment = |column| counts.try_get::<_, Moment>(column).map(|moment| moment.0);
+    let (totals, other_currencies) = totals(transaction, alerts).await?;
     Ok(Digest {
         at: moment(6)?,
         incidents: count(2)?,
@@ -143,17 +170,22 @@ async fn digest(transaction: &Transaction<'_>, alerts: &[i64]) -> Result<Digest,
         review: count(0)?,
         block: count(1)?,
         window: (moment(4)?, moment(5)?),
-        totals: totals(transaction, alerts).await?,
+        totals,
+        other_currencies,
+        shared: Shared::of(transaction, alerts).await?,
+        heard: heard(transaction).await?,
         riskiest: riskiest(transaction, alerts).await?,
         observed: observed(transaction).await?,
         thresholds: None,
     })
 }
 
-async fn totals(transaction: &Transaction<'_>, alerts: &[i64]) -> Result<Vec<Money>, Error> {
+/// The sums, and in how many other currencies there are some.
+async fn totals(transaction: &Transaction<'_>, alerts: &[i64]) -> Result<(Vec<Money>, u64), Error> {
     let rows = transaction
         .query(
-            "SELECT least(sum(a.amount), 9e18)::bigint AS amount, coalesce(s.amount_scale, 0)::integer AS scale, a.currency
+            "SELECT least(sum(a.amount), 9e18)::bigint AS amount, coalesce(s.amount_scale, 0)::integer AS scale, a.currency,
+                    count(*) OVER () AS currencies
              FROM fraud_alerts AS a LEFT JOIN streams AS s USING (stream)
              WHERE a.id = ANY ($1)
              GROUP BY coalesce(s.amount_scale, 0), a.currency
@@ -161,7 +193,34 @@ async fn totals(transaction: &Transaction<'_>, alerts: &[i64]) -> Result<Vec<Mon
             &[&alerts, &CURRENCIES],
         )
         .await?;
-    rows.iter().map(money).collect()
+    let all: i64 = rows
+        .first()
+        .map_or(Ok(0), |row| row.try_get("currencies"))?;
+    let totals = rows.iter().map(money).collect::<Result<Vec<_>, _>>()?;
+    Ok((totals, u64::try_from(all - CURRENCIES).unwrap_or(0)))
+}
+
+/// What on-call was told in the last hour, before this message.
+async fn heard(transaction: &Transaction<'_>) -> Result<Option<Heard>, Error> {
+    let row = transaction
+        .query_one(
+            "SELECT count(DISTINCT n.id), coalesce(sum(told.alerts), 0)::bigint, min(n.created_at)
+             FROM notices AS n JOIN notice_incidents AS told ON told.notice_id = n.id
+             WHERE n.kind = 'incident' AND n.created_at > now() - interval '1 h'",
+            &[],
+        )
+        .await?;
+    let count = |column| Ok::<_, Error>(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0));
+    let since: Option<Moment> = row.try_get(2)?;
+    since
+        .map(|since| {
+            Ok(Heard {
+                messages: count(0)?,
+                alerts: count(1)?,
+                since: since.0,
+            })
+        })
+        .transpose()
 }
 
 async fn riskiest(transaction: &Transaction<'_>, alerts: &[i64]) -> Result<Vec<Alert>, Error> {

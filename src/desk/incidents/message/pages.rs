@@ -53,7 +53,9 @@ pub(super) fn html(digest: &Digest, place: &Place) -> String {
         escape(&digest.headline()),
         digest
             .circumstances()
-            .map(|line| escape(&line))
+            .iter()
+            .map(|line| escape(line))
+            .collect::<Vec<_>>()
             .join("<br>\n")
     );
     for alert in &digest.riskiest {
@@ -71,7 +73,7 @@ pub(super) fn html(digest: &Digest, place: &Place) -> String {
         let _ = writeln!(
             page,
             "<p>{}</p>\n<pre>{}</pre>",
-            escape(why),
+            escape(&why),
             escape(&command)
         );
     }
@@ -99,7 +101,8 @@ pub(super) fn payload(digest: &Digest) -> Value {
         "severity": if digest.critical > 0 { "critical" } else { "warning" },
         "incidents": digest.incidents, "critical": digest.critical,
         "alerts": digest.alerts(), "blocked": digest.block, "review": digest.review,
-        "at_risk": digest.totals.iter().map(money).collect::<Vec<_>>(),
+        "at_risk": digest.totals.iter().map(money).collect::<Vec<_>>(), "other_currencies": digest.other_currencies,
+        "told_before": digest.heard.map_or(0, |heard| heard.alerts),
         "from": moment(digest.window.0), "to": moment(digest.window.1),
         "last_hour": digest.observed.last_hour, "usual_per_hour": digest.observed.usual,
         "models": models, "policies": policies,
