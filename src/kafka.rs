@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod consumer;
+pub mod peek;
 pub mod producer;
 mod security;
 mod topic_id;

@@ -14,6 +14,7 @@ use super::table::{self, Table};
 use crate::config::Config;
 use crate::database::{self, Login, Moment};
 use crate::kafka::admin::{self, OffsetRange};
+use crate::kafka::{KafkaError, peek};
 
 /// How long the brokers are waited for when the lag is asked for.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -159,26 +160,48 @@ fn render(partitions: &[Partition]) -> String {
     table.render().trim_end().to_owned()
 }
 
-/// What there is to read of every partition, as the brokers say now. On a thread of its own, which
-/// the end of the process does not wait for.
+/// What there is to read of every partition, as the brokers say now.
 ///
 /// # Errors
 /// When the brokers do not answer in time, or there is no such topic.
 pub(super) async fn ranges(config: &Config) -> anyhow::Result<Vec<OffsetRange>> {
     let (kafka, topic) = (config.kafka.clone(), config.stream.topic.clone());
+    asked(move || {
+        let facts = admin::facts(&kafka, &topic, KAFKA_TIMEOUT)?;
+        admin::offsets(&kafka, &topic, facts.partitions, KAFKA_TIMEOUT)
+    })
+    .await
+}
+
+/// Of these partitions with offsets, those that hold a record there or behind.
+///
+/// # Errors
+/// When the brokers do not answer in time.
+pub(super) async fn with_records(
+    config: &Config,
+    positions: Vec<(i32, i64)>,
+) -> anyhow::Result<Vec<i32>> {
+    let (kafka, stream) = (config.kafka.clone(), config.stream.clone());
+    asked(move || {
+        let of = (stream.topic.as_str(), stream.group.as_str());
+        peek::with_records(&kafka, of, &positions, KAFKA_TIMEOUT)
+    })
+    .await
+}
+
+/// What the brokers answer. They are asked on a thread of its own, which the end of the process
+/// does not wait for.
+async fn asked<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> anyhow::Result<T> {
     let (answer, answered) = oneshot::channel();
     std::thread::Builder::new()
         .name("offsets".to_owned())
         .spawn(move || {
-            let facts = admin::facts(&kafka, &topic, KAFKA_TIMEOUT);
-            let ranges = facts
-                .and_then(|facts| admin::offsets(&kafka, &topic, facts.partitions, KAFKA_TIMEOUT));
             // Nobody waits any more when the process is to end.
-            let _ = answer.send(ranges);
+            let _ = answer.send(ask());
         })?;
-    Ok(answered
-        .await
-        .context("asking for offsets ended in a bug")??)
+    Ok(answered.await.context("asking Kafka ended in a bug")??)
 }
 
 /// Asks the brokers how much there is to read; the partitions stay without a lag when they

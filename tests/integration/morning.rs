@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use vigie::config::Config;
 use vigie::desk::report::calendar::Calendar;
 use vigie::desk::report::sending;
+use vigie::desk::report::unread::{self, Unread};
 use vigie::morning;
 
 use crate::support::database::{count, owner};
@@ -17,7 +18,7 @@ use crate::support::eventually_within;
 use crate::support::history::{paid, store, stream};
 use crate::support::notifier::wait_until;
 use crate::support::payments::MARCH;
-use crate::support::topic::{self, Record};
+use crate::support::topic::{self, End, Record};
 use crate::support::vigie::{LONG, Place};
 
 /// The task that keeps figures and sends reports, in this process.
@@ -163,6 +164,27 @@ async fn nothing_unread_holds_no_report_up_although_the_partition_is_idle() {
     keeper.stop().await;
     let said = "SELECT count(*) FROM outbox WHERE body_text LIKE '%not read%'";
     assert_eq!(count(&client, said).await, 0);
+}
+
+#[tokio::test]
+async fn the_end_of_a_transaction_holds_no_report_up_but_a_record_does() {
+    let (config, mut client) = reporting(1).await;
+    let records = backlog(1, 2, 1);
+    let send = async |record: &Record| {
+        let transaction = [(vec![record.clone()], End::Commit)];
+        topic::send_transactions(&config.stream.topic, &transaction).await;
+    };
+    send(&records[0]).await;
+    // Behind the payment that was read there is the end of its transaction.
+    store(&mut client, &[paid(0, 0, MARCH)], &[]).await;
+    let calendar = Calendar::of(&config).unwrap();
+    let yesterday = calendar.past_day(None, Timestamp::now()).unwrap();
+    let (_, end) = calendar.bounds(yesterday).unwrap();
+    let unread = unread::look(&client, &config, end).await.unwrap();
+    assert_eq!(unread, Unread::Records { coming: 0, held: 0 });
+    send(&records[1]).await;
+    let unread = unread::look(&client, &config, end).await.unwrap();
+    assert!(unread.waits_for().is_some(), "{unread:?}");
 }
 
 #[tokio::test]

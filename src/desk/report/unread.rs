@@ -10,6 +10,9 @@ use crate::database::Moment;
 use crate::desk::offsets;
 use crate::kafka::admin::OffsetRange;
 
+/// So many offsets may well hold no record at all.
+const FEW: i64 = 1_000;
+
 /// What may still bring payments of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unread {
@@ -26,7 +29,7 @@ pub enum Unread {
 
 /// How far a partition was read.
 struct Partition {
-    number: usize,
+    number: i32,
     /// Absent before it was first taken: it is read from its beginning.
     next_offset: Option<i64>,
     held: bool,
@@ -48,8 +51,32 @@ pub async fn look(client: &Client, config: &Config, end: Timestamp) -> anyhow::R
         Err(problem) => return Ok(Unread::Unknown(format!("{problem:#}"))),
     };
     // Once more, so that what was read while Kafka answered is not waited for.
-    let open = self::open(client, config.stream.id, end).await?;
+    let mut open = self::open(client, config.stream.id, end).await?;
+    let few = few(&open, &ranges);
+    if !few.is_empty() {
+        match offsets::with_records(config, few.clone()).await {
+            Ok(found) => open.retain(|partition| {
+                let is_of = |(number, _): &(i32, i64)| *number == partition.number;
+                found.contains(&partition.number) || !few.iter().any(is_of)
+            }),
+            Err(problem) => return Ok(Unread::Unknown(format!("{problem:#}"))),
+        }
+    }
     Ok(of(&open, &ranges))
+}
+
+/// Where so few offsets are unread that all of them may be ends of transactions, which are no
+/// records: nobody reads them before the next record comes, however long that takes.
+fn few(open: &[Partition], ranges: &[OffsetRange]) -> Vec<(i32, i64)> {
+    let positions = open.iter().filter(|partition| !partition.held);
+    let positions = positions.filter_map(|partition| {
+        let range = partition.range(ranges)?;
+        let next = partition.next_offset.unwrap_or(range.earliest);
+        (1..=FEW)
+            .contains(&(range.latest - next))
+            .then_some((partition.number, next))
+    });
+    positions.collect()
 }
 
 /// Partitions that have not seen a payment from `end` on.
@@ -72,7 +99,7 @@ async fn open(client: &Client, stream: i16, end: Timestamp) -> anyhow::Result<Ve
 fn partition(row: &Row) -> anyhow::Result<Partition> {
     let watermark: Option<Moment> = row.try_get("watermark")?;
     Ok(Partition {
-        number: usize::try_from(row.try_get::<_, i32>("partition")?)?,
+        number: row.try_get("partition")?,
         next_offset: row.try_get("next_offset")?,
         held: row.try_get("held")?,
         watermark: watermark
@@ -84,7 +111,7 @@ fn partition(row: &Row) -> anyhow::Result<Partition> {
 fn of(open: &[Partition], ranges: &[OffsetRange]) -> Unread {
     let (mut coming, mut held) = (0, 0);
     for partition in open {
-        let Some(range) = ranges.get(partition.number) else {
+        let Some(range) = partition.range(ranges) else {
             return Unread::Unknown(format!("Kafka has no partition {}", partition.number));
         };
         let next = partition.next_offset.unwrap_or(range.earliest);
@@ -95,6 +122,12 @@ fn of(open: &[Partition], ranges: &[OffsetRange]) -> Unread {
         }
     }
     Unread::Records { coming, held }
+}
+
+impl Partition {
+    fn range<'a>(&self, ranges: &'a [OffsetRange]) -> Option<&'a OffsetRange> {
+        ranges.get(usize::try_from(self.number).ok()?)
+    }
 }
 
 impl Unread {
@@ -144,7 +177,7 @@ impl Unread {
 mod tests {
     use super::*;
 
-    fn partition(number: usize, next_offset: Option<i64>, held: bool) -> Partition {
+    fn partition(number: i32, next_offset: Option<i64>, held: bool) -> Partition {
         Partition {
             number,
             next_offset,
