@@ -115,10 +115,12 @@ impl Notifier<'_> {
         in_time(self.config, queue::be_there(&client)).await?;
         // A standby has nothing against it: another process notifies.
         self.part.ready();
+        if let Some(canary) = &mut self.canary {
+            canary.begin();
+        }
         while !in_time(self.config, queue::lease(&client)).await? {
-            if let Some(canary) = &mut self.canary {
-                canary.rest();
-            }
+            // The one that notifies may be of another stream, which has its own canary.
+            self.send_canary(&mut client).await?;
             if self.wait(2 * POLL).await {
                 return Ok(());
             }
@@ -129,9 +131,7 @@ impl Notifier<'_> {
         while !session::is_told(&self.shutdown) {
             self.part.ready();
             self.gather(&mut client).await?;
-            if let Some(canary) = &mut self.canary {
-                canary.turn(&mut client, &self.channels).await?;
-            }
+            self.send_canary(&mut client).await?;
             stale.turn(&client, self.config, &open).await?;
             let waiting = in_time(self.config, queue::waiting(&client)).await?;
             metrics::outbox(waiting.messages, waiting.oldest);
@@ -143,6 +143,13 @@ impl Notifier<'_> {
             self.wait(POLL).await;
         }
         Ok(())
+    }
+
+    async fn send_canary(&mut self, client: &mut Client) -> Result<(), Interrupted> {
+        match &mut self.canary {
+            Some(canary) => canary.turn(client, &self.channels).await,
+            None => Ok(()),
+        }
     }
 
     /// From here on this process notifies.

@@ -86,6 +86,24 @@ async fn a_canary_goes_from_kafka_through_model_and_database_to_its_own_mailbox(
 }
 
 #[tokio::test]
+async fn each_stream_of_a_schema_has_its_canary() {
+    let place = Place::new("canary-one", 1).await;
+    let mut other = Place::new("canary-other", 1).await;
+    other.config = place.config.clone();
+    let every = ("VIGIE_CANARY__EVERY", "300ms");
+    let streams = [
+        place.run(&[every]),
+        other.run(&[every, ("VIGIE_STREAM__ID", "2")]),
+    ];
+    let both = "(SELECT count(DISTINCT a.stream) = 2 FROM fraud_alerts AS a JOIN outbox AS o ON o.id = a.outbox_id
+                 WHERE a.origin = 2 AND o.sent_at IS NOT NULL)";
+    wait_until(&place.look().await, "both have come through", both).await;
+    for vigie in &streams {
+        until_age(vigie, |age| age < 30.0).await;
+    }
+}
+
+#[tokio::test]
 async fn a_canary_does_not_put_payments_of_the_past_under_the_horizon() {
     let place = Place::new("canary-past", 1).await;
     let _vigie = place.run(&[("VIGIE_CANARY__EVERY", "200ms")]);

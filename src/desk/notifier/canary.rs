@@ -32,13 +32,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Canary<'a> {
     config: &'a Config,
     event: CanaryEvent,
-    /// None until this process notifies: a standby needs no client.
+    /// Whether this session is the one that sends the stream's canaries.
+    leads: bool,
+    /// None while another process sends them: a standby needs no client.
     producer: Option<Producer<()>>,
     /// When the next one is sent.
     next: Instant,
     /// Where canaries go, once the brokers have said so.
     partition: Option<i32>,
-    /// Since when this process notifies, by the database's clock.
+    /// Since when this process sends them, by the database's clock.
     since: Option<Micros>,
     /// What last stood in the way, so that it is said once.
     said: Option<String>,
@@ -66,6 +68,7 @@ impl<'a> Canary<'a> {
         Ok(CanaryEvent::of(config)?.map(|event| Self {
             config,
             event,
+            leads: false,
             producer: None,
             partition: None,
             next: Instant::now(),
@@ -74,15 +77,21 @@ impl<'a> Canary<'a> {
         }))
     }
 
-    /// Another process notifies: it sends them, and says how old they are.
-    pub fn rest(&mut self) {
+    /// In a new session nothing is held of the last one's.
+    pub fn begin(&mut self) {
+        self.leads = false;
+    }
+
+    /// Another process sends them, and says how old they are.
+    fn rest(&mut self) {
         metrics::canary_age(None);
         self.producer = None;
         self.since = None;
     }
 
-    /// Takes what came through, says how old the newest is, and sends one when it is time. Kafka
-    /// is never waited for.
+    /// Takes what came through, says how old the newest is, and sends one when it is time; unless
+    /// another process of the stream does, whether or not that one notifies. Kafka is never
+    /// waited for.
     ///
     /// # Errors
     /// When the database fails.
@@ -91,9 +100,16 @@ impl<'a> Canary<'a> {
         client: &mut Client,
         channels: &Channels,
     ) -> Result<(), Interrupted> {
+        let stream = self.config.stream.id;
+        // Asked for once: a lock that is taken again counts twice.
+        self.leads = self.leads || in_time(self.config, lease(client, stream)).await?;
+        if !self.leads {
+            self.rest();
+            return Ok(());
+        }
         let mut seen = self.look(client).await?;
         if let Some(fresh) = seen.fresh.take() {
-            in_time(self.config, take(client, &fresh, channels)).await?;
+            in_time(self.config, take(client, stream, &fresh, channels)).await?;
             seen = self.look(client).await?;
         }
         let since = *self.since.get_or_insert(seen.now);
@@ -153,6 +169,19 @@ impl<'a> Canary<'a> {
     }
 }
 
+/// Whether this session is the one that sends the canaries of the stream; it stays so as long as
+/// it lives.
+async fn lease(client: &Client, stream: i16) -> Result<bool, tokio_postgres::Error> {
+    let row = client
+        .query_one(
+            "SELECT pg_try_advisory_lock(hashtextextended(
+                 'vigie canary of stream ' || $1::smallint::text || ' in ' || current_schema, 0))",
+            &[&stream],
+        )
+        .await?;
+    row.try_get(0)
+}
+
 async fn look(
     client: &Client,
     stream: i16,
@@ -166,7 +195,7 @@ async fn look(
                      WHERE a.origin = 2 AND a.stream = $1 AND o.sent_at IS NOT NULL
                        AND a.trans_num ~ '^canary-[0-9]{1,18}us$'
                      ORDER BY a.id DESC LIMIT 1) AS newest,
-                    (SELECT trans_num FROM fraud_alerts WHERE origin = 2 AND outbox_id IS NULL
+                    (SELECT trans_num FROM fraud_alerts WHERE origin = 2 AND outbox_id IS NULL AND stream = $1
                      ORDER BY id DESC LIMIT 1) AS fresh,
                     (SELECT CASE WHEN count(*) = count(watermark) THEN min(watermark) END
                      FROM stream_offsets
@@ -180,6 +209,7 @@ async fn look(
 /// still waits: a server that is away for long is not to get a pile of them.
 async fn take(
     client: &mut Client,
+    stream: i16,
     newest: &str,
     channels: &Channels,
 ) -> Result<(), tokio_postgres::Error> {
@@ -199,17 +229,18 @@ async fn take(
     };
     let replaced = transaction
         .execute(
-            "UPDATE outbox SET suppressed_at = now()
-             WHERE channel = 'canary' AND sent_at IS NULL AND suppressed_at IS NULL",
-            &[],
+            "UPDATE outbox AS o SET suppressed_at = now()
+             WHERE o.channel = 'canary' AND o.sent_at IS NULL AND o.suppressed_at IS NULL
+               AND NOT EXISTS (SELECT FROM fraud_alerts AS a WHERE a.outbox_id = o.id AND a.stream <> $1)",
+            &[&stream],
         )
         .await?;
     let id = outbox::enqueue(&transaction, &notice, channels).await?;
     transaction
         .execute(
             "UPDATE fraud_alerts SET outbox_id = (SELECT id FROM outbox WHERE notice_id = $1)
-             WHERE origin = 2 AND outbox_id IS NULL",
-            &[&id],
+             WHERE origin = 2 AND outbox_id IS NULL AND stream = $2",
+            &[&id, &stream],
         )
         .await?;
     transaction.commit().await?;
