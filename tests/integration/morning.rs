@@ -263,9 +263,11 @@ async fn the_age_of_the_figures_grows_while_counting_fails() {
         line.split_whitespace().nth(1)?.parse().ok()
     };
     vigie.until_it_says("figures and reports wait").await;
-    // Longer than from one attempt to the next.
+    // Longer than from one attempt to the next, and it is always there.
     vigie
-        .until_page("/metrics", |_, page| age(page).is_some_and(|age| age > 8.0))
+        .until_page("/metrics", |_, page| {
+            age(page).expect("its age is stated") > 8.0
+        })
         .await;
     assert_eq!(vigie.times_said("figures and reports wait"), 1);
 }
