@@ -18,7 +18,7 @@ use vigie::desk::report::{self, Handed, Report, sending};
 use vigie::morning::{self, ReportArgs};
 
 use crate::morning::{Keeper, one_more_round, reporting};
-use crate::support::database::{count, writer};
+use crate::support::database::{count, owner, writer};
 use crate::support::eventually_within;
 use crate::support::history::{Other, Paid, paid, store, stream};
 use crate::support::notifier::{Running, wait_until};
@@ -263,6 +263,20 @@ async fn the_report_says_what_changed_and_shows_rates_lists_and_a_chart() {
         !list.contains(&"01".repeat(16)),
         "an account is whole in\n{list}"
     );
+}
+
+#[tokio::test]
+async fn payments_that_were_removed_uncounted_are_said_of_the_days_that_are_gone() {
+    let (config, mut client) = stream(1, "UTC").await;
+    let rows = [paid(0, 0, MARCH - 30 * DAY), paid(0, 1, MARCH)];
+    store(&mut client, &rows, &[]).await;
+    let remove = "DROP TABLE payments_scored_20260130";
+    owner(&config).await.batch_execute(remove).await.unwrap();
+    for (day, said) in [("2026-01-30", true), (DAY_OF_MARCH, false)] {
+        let text = made(&config, &mut client, day).await.text;
+        let found = text.contains("1 payments were removed before they were counted");
+        assert_eq!(found, said, "{text}");
+    }
 }
 
 #[tokio::test]

@@ -188,6 +188,6 @@ pub struct Counts {
     pub dead_letters: Vec<(String, i64)>,
     /// Absent without live payments.
     pub latency: Option<Latency>,
-    /// Payments that were removed before they were counted, ever.
+    /// Payments that were removed before they were counted, ever; none where the day is still there.
     pub missing: i64,
 }

@@ -128,11 +128,17 @@ pub async fn incidents(snapshot: &Transaction<'_>, wanted: &Wanted<'_>) -> anyho
     ))
 }
 
-pub(super) async fn missing(snapshot: &Transaction<'_>, stream: i16) -> anyhow::Result<i64> {
+/// Payments are removed by the day: of one that is still there, none is missing.
+pub(super) async fn missing(
+    snapshot: &Transaction<'_>,
+    stream: i16,
+    day: Day,
+) -> anyhow::Result<i64> {
     let row = snapshot
         .query_opt(
-            "SELECT missing FROM figures_rounds WHERE stream = $1",
-            &[&stream],
+            "SELECT missing FROM figures_rounds
+             WHERE stream = $1 AND to_regclass('payments_scored_' || to_char($2::date, 'YYYYMMDD')) IS NULL",
+            &[&stream, &day],
         )
         .await?;
     Ok(row.map_or(Ok(0), |row| row.try_get(0))?)

@@ -160,7 +160,8 @@ fn summary(source: &Source<'_>) -> Section {
     sentences.extend(source.unread.map(str::to_owned));
     if source.counts.missing > 0 {
         sentences.push(format!(
-            "{} payments were removed before they were counted; they are in no figure.",
+            "{} payments were removed before they were counted, and this day's are not there any more: they may be \
+             among them.",
             count(source.counts.missing)
         ));
     }

@@ -54,7 +54,7 @@ pub async fn read(snapshot: &Transaction<'_>, wanted: &Wanted<'_>) -> anyhow::Re
         customers: lines(snapshot, CUSTOMERS, stream, day).await?,
         dead_letters: dead_letters(snapshot, stream, day).await?,
         latency: latency(snapshot, stream, day).await?,
-        missing: missing(snapshot, stream).await?,
+        missing: missing(snapshot, stream, day).await?,
     })
 }
 
