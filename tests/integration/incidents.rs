@@ -620,7 +620,11 @@ async fn an_unknown_merchant_and_a_long_name_can_be_snoozed() {
         ["snooze", "--merchant", &long],
     ] {
         let line = [&line[..], &["--for", "2h", "--why", "known"]].concat();
-        desk.vigie(&line).await.unwrap();
+        let said = desk.vigie(&line).await.unwrap();
+        assert!(
+            said.starts_with("merchant unknown is") || said.contains("mmm"),
+            "{said}"
+        );
     }
     desk.raise(Alert::of("a")).await;
     desk.raise(Alert::of("b")).await;

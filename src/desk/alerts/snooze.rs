@@ -154,7 +154,7 @@ pub(super) async fn snooze(client: &mut Client, wanted: &Snooze) -> anyhow::Resu
     transaction.commit().await?;
     Ok(format!(
         "{what} {} is silent until {}; it goes on being counted",
-        table::one_line(&key, 60),
+        shown(&key),
         until.strftime("%Y-%m-%d %H:%M:%SZ")
     ))
 }
@@ -171,7 +171,7 @@ pub(super) async fn unsnooze(client: &mut Client, wanted: &Unsnooze) -> anyhow::
             &[&what, &key],
         )
         .await?;
-    let shown = table::one_line(&key, 60);
+    let shown = shown(&key);
     anyhow::ensure!(ended > 0, "{what} {shown} is not snoozed");
     audit(
         &transaction,
@@ -183,6 +183,14 @@ pub(super) async fn unsnooze(client: &mut Client, wanted: &Unsnooze) -> anyhow::
     .await?;
     transaction.commit().await?;
     Ok(format!("{what} {shown} is told again"))
+}
+
+/// The key on the terminal; that of payments without a merchant is empty.
+fn shown(key: &str) -> String {
+    match key {
+        "" => "unknown".to_owned(),
+        key => table::one_line(key, 60),
+    }
 }
 
 async fn audit(

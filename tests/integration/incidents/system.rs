@@ -40,10 +40,10 @@ impl Desk {
                 "UPDATE stream_minutes SET looked_at = minute + interval '55 s';
                  INSERT INTO stream_minutes (stream, slot, minute, looked_at, scored_total, records_total, dead_total,
                                              canaries, payments, records, dead)
-                 SELECT stream, extract(epoch FROM at)::bigint / 60 % 10080, at, at + interval '55 s', scored_total,
-                        records_total, dead_total, 0, 0, 0, 0
+                 SELECT stream, extract(epoch FROM at)::bigint / 60 % 10080, at, least(at + interval '55 s', now()),
+                        scored_total, records_total, dead_total, 0, 0, 0, 0
                  FROM (SELECT DISTINCT ON (stream) * FROM stream_minutes ORDER BY stream, minute DESC) AS newest,
-                      generate_series(newest.minute + interval '1 min', now() - interval '1 min', '1 min') AS at",
+                      generate_series(newest.minute + interval '1 min', now(), '1 min') AS at",
             )
             .await
             .unwrap();
