@@ -14,7 +14,8 @@ pub enum Channel {
     Slack,
     /// Signed JSON for programs.
     Webhook,
-    /// Where canaries end: a mailbox of their own, or the outbox itself.
+    /// Where canaries end: a mailbox of their own, the mail server's greeting, or the outbox
+    /// itself.
     Canary,
 }
 
@@ -69,7 +70,8 @@ impl Channels {
             mail: !config.mail.host.is_empty(),
             slack: !config.slack.url.is_empty(),
             webhook: !config.webhook.url.is_empty(),
-            canary: !config.canary.to.is_empty(),
+            // Another stream may have canaries where this one has none.
+            canary: !config.mail.host.is_empty(),
             schema: config.database.schema.clone(),
             domain: from.email.domain().to_owned(),
         })
@@ -168,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn a_canary_without_a_mailbox_ends_in_the_outbox() {
-        let ways = channels(true, false, false).of_kind(NoticeKind::Canary);
+    fn a_canary_without_a_mail_server_ends_in_the_outbox() {
+        let ways = channels(false, true, false).of_kind(NoticeKind::Canary);
         assert_eq!(ways, [(Channel::Canary, Fate::Ends)]);
     }
 

@@ -31,7 +31,7 @@ pub struct Mailer {
     on_call: Mailboxes,
     /// Who gets the report; empty: who hears of incidents.
     readers: Mailboxes,
-    /// Where canaries go; empty: nowhere.
+    /// Where canaries go; empty: as far as the server's greeting.
     canaries: Mailboxes,
     timeout: Duration,
 }
@@ -84,11 +84,6 @@ impl Mailer {
         }))
     }
 
-    /// Whether canaries have a mailbox of their own.
-    pub fn takes_canaries(&self) -> bool {
-        self.canaries.iter().next().is_some()
-    }
-
     /// Who is told of this.
     fn recipients(&self, kind: NoticeKind) -> &Mailboxes {
         match kind {
@@ -100,11 +95,15 @@ impl Mailer {
     }
 
     /// Hands `message` to the server, once, within `mail.timeout`. Recipients that it does not
-    /// take, while it takes others, are logged: the message counts as sent.
+    /// take, while it takes others, are logged: the message counts as sent. A canary without a
+    /// mailbox of its own goes as far as one can without sending.
     ///
     /// # Errors
     /// See [`SendError`]; after `Unsure` the server may nevertheless have it.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
+        if self.recipients(message.kind).iter().next().is_none() {
+            return self.probe().await;
+        }
         let mail = self.compose(message)?;
         let content = mail.formatted();
         let deadline = Instant::now() + self.timeout;

@@ -63,9 +63,7 @@ impl Way {
     pub fn of(config: &Config) -> Result<Vec<(Channel, Self)>, ConfigError> {
         let mut ways = Vec::new();
         if let Some(mailer) = Mailer::new(config)? {
-            if mailer.takes_canaries() {
-                ways.push((Channel::Canary, Self::Mail(mailer.clone())));
-            }
+            ways.push((Channel::Canary, Self::Mail(mailer.clone())));
             ways.push((Channel::Mail, Self::Mail(mailer)));
         }
         if let Some(slack) = Slack::new(config)? {

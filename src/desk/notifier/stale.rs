@@ -79,7 +79,8 @@ async fn set_aside(client: &Client, open: &[Channel]) -> Result<u64, Error> {
         .await
 }
 
-/// Two of three: somebody has heard it on another channel, it is a day old, its channel is closed.
+/// Two of three: somebody has heard it on another channel (or need not: a canary), it is a day old,
+/// its channel is closed.
 async fn give_up(client: &Client, open: &[Channel]) -> Result<Vec<(Channel, u64)>, Error> {
     let rows = client
         .query(
@@ -88,8 +89,9 @@ async fn give_up(client: &Client, open: &[Channel]) -> Result<Vec<(Channel, u64)
                  WHERE o.sent_at IS NULL AND o.suppressed_at IS NULL
                    AND 2 <= (o.channel <> ALL ($1))::int
                           + (o.created_at < now() - interval '24 h')::int
-                          + (EXISTS (SELECT FROM outbox AS other WHERE other.notice_id = o.notice_id
-                                                                   AND other.sent_at IS NOT NULL))::int
+                          + (o.channel = 'canary'
+                             OR EXISTS (SELECT FROM outbox AS other WHERE other.notice_id = o.notice_id
+                                                                      AND other.sent_at IS NOT NULL))::int
                  RETURNING o.channel)
              SELECT channel, count(*) FROM given_up GROUP BY channel",
             &[&names(open)],
