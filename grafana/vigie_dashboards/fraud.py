@@ -33,8 +33,8 @@ def build() -> dashboard.Dashboard:
         dashboard.Dashboard("Fraud")
         .uid("vigie-fraud")
         .description(
-            "What is being stolen, where, from whom, and how well that is seen. Figures are by the hour and by the day: "
-            "a span begins with a whole one."
+            "What is being stolen, where, from whom, and how well that is seen. Figures are by the hour and by the "
+            "day: a span begins with a whole one."
         )
         .tags(["vigie"])
         .refresh("1m")
