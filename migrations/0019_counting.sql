@@ -25,7 +25,22 @@ BEGIN
     FROM generate_series(0, span.last) AS n
     LEFT JOIN figures_positions AS p ON p.stream = of_stream AND p.partition = n AND p.to_scored > p.scored;
     EXECUTE format($count$
-        WITH sums AS MATERIALIZED (
+        WITH fresh AS NOT MATERIALIZED (
+            SELECT p.event_time, p.scored_at, p.account, p.amount, p.currency, p.merchant, p.category, p.country,
+                   p.score, p.decision, p.origin, l.label
+            FROM payments_scored AS p
+            LEFT JOIN LATERAL (
+                SELECT label FROM labels
+                WHERE event_day = DATE %1$L AND event_time >= %2$L AND event_time < %3$L AND source = 'payload'
+                  AND event_time = p.event_time AND trans_num = p.trans_num AND account = p.account
+                  AND stream = p.stream
+                OFFSET 0
+            ) AS l ON true
+            WHERE p.event_day = DATE %1$L AND p.event_time >= %2$L AND p.event_time < %3$L AND p.stream = %4$s
+              AND p.source_partition <= %5$s AND p.source_offset >= %6$s AND p.source_offset < %7$s
+              AND p.source_offset >= (%8$L::bigint[])[p.source_partition + 1]
+              AND p.source_offset < (%9$L::bigint[])[p.source_partition + 1]
+        ), sums AS MATERIALIZED (
             SELECT hour, origin, canary, decision, score_bin, label, currency, merchant, category, country, latency_bin,
                    grouping(score_bin) = 0 AS is_hourly, grouping(latency_bin) = 0 AS is_latency,
                    CASE WHEN grouping(merchant) = 0 THEN 'merchant'
@@ -44,24 +59,13 @@ BEGIN
                 SELECT date_trunc('hour', p.event_time, 'UTC') AS hour, coalesce(p.currency, '') AS currency,
                        (CASE WHEN p.score IS NULL THEN -1 ELSE least(floor(p.score * 20), 19) END)::smallint
                            AS score_bin,
-                       (CASE WHEN l.label IS NULL THEN -1 WHEN l.label THEN 1 ELSE 0 END)::smallint AS label,
+                       (CASE WHEN p.label IS NULL THEN -1 WHEN p.label THEN 1 ELSE 0 END)::smallint AS label,
                        p.origin, p.origin = 2 AS canary, p.amount, coalesce(p.merchant, '') AS merchant,
                        coalesce(p.category, '') AS category, coalesce(p.country, '') AS country, p.decision,
                        ceil(20 * log(least(greatest(date_part('epoch', p.scored_at - p.event_time) * 1000, 1),
                                            1e15)))::smallint AS latency_bin
-                FROM payments_scored AS p
-                LEFT JOIN LATERAL (
-                    SELECT label FROM labels
-                    WHERE event_day = DATE %1$L AND event_time >= %2$L AND event_time < %3$L AND source = 'payload'
-                      AND event_time = p.event_time AND trans_num = p.trans_num AND account = p.account
-                      AND stream = p.stream
-                    OFFSET 0
-                ) AS l ON true
-                WHERE p.event_day = DATE %1$L AND p.event_time >= %2$L AND p.event_time < %3$L AND p.stream = %4$s
-                  AND p.source_partition <= %5$s AND p.source_offset >= %6$s AND p.source_offset < %7$s
-                  AND p.source_offset >= (%8$L::bigint[])[p.source_partition + 1]
-                  AND p.source_offset < (%9$L::bigint[])[p.source_partition + 1]
-            ) AS fresh
+                FROM fresh AS p
+            ) AS payments
             GROUP BY GROUPING SETS (
                 (hour, origin, decision, score_bin, label, currency), (hour, origin, latency_bin),
                 (canary, merchant, currency), (canary, category, currency), (canary, country, currency))
@@ -92,20 +96,8 @@ BEGIN
                  highest_score)
             SELECT DATE %1$L, %4$s, p.account, coalesce(p.currency, ''), count(*), sum(p.amount),
                    count(*) FILTER (WHERE p.decision = 2), coalesce(sum(p.amount) FILTER (WHERE p.decision = 2), 0),
-                   count(*) FILTER (WHERE l.label), max(p.score)
-            FROM payments_scored AS p
-            LEFT JOIN LATERAL (
-                SELECT label FROM labels
-                WHERE event_day = DATE %1$L AND event_time >= %2$L AND event_time < %3$L AND source = 'payload'
-                  AND event_time = p.event_time AND trans_num = p.trans_num AND account = p.account
-                  AND stream = p.stream
-                OFFSET 0
-            ) AS l ON true
-            WHERE p.event_day = DATE %1$L AND p.event_time >= %2$L AND p.event_time < %3$L AND p.stream = %4$s
-              AND p.source_partition <= %5$s AND p.source_offset >= %6$s AND p.source_offset < %7$s
-              AND p.source_offset >= (%8$L::bigint[])[p.source_partition + 1]
-              AND p.source_offset < (%9$L::bigint[])[p.source_partition + 1]
-              AND p.decision > 0 AND p.origin = 0
+                   count(*) FILTER (WHERE p.label), max(p.score)
+            FROM fresh AS p WHERE p.decision > 0 AND p.origin = 0
             GROUP BY 3, 4
             ON CONFLICT (event_day, stream, account, currency) DO UPDATE
             SET flagged = c.flagged + excluded.flagged, flagged_amount = c.flagged_amount + excluded.flagged_amount,

@@ -105,7 +105,6 @@ async fn make(
     (calendar, day): (&Calendar, Date),
     unread: &Unread,
 ) -> Result<Report> {
-    calendar.is_of(client, config.stream.id).await?;
     let bar = progress::payments("counting");
     figures::bring_up_to_date(client, config.stream.id, Pace::AtOnce(&bar)).await?;
     bar.finish_and_clear();

@@ -38,22 +38,6 @@ pub enum Pace<'a> {
     AtOnce(&'a ProgressBar),
 }
 
-/// Whether this session is the one that keeps the figures of the stream; it stays so as long as it
-/// lives.
-///
-/// # Errors
-/// When the database fails.
-pub async fn lease(client: &Client, stream: i16) -> Result<bool, Error> {
-    let row = client
-        .query_one(
-            "SELECT pg_try_advisory_lock(hashtextextended(
-                 'vigie figures keeper of stream ' || $1::smallint::text || ' in ' || current_schema, 0))",
-            &[&stream],
-        )
-        .await?;
-    row.try_get(0)
-}
-
 /// Counts until everything that is committed now is in the figures; how long to rest then.
 ///
 /// Safe to be dropped at any point: what was counted stays counted.

@@ -118,7 +118,7 @@ impl Notifier<'_> {
         if let Some(canary) = &mut self.canary {
             canary.begin();
         }
-        while !in_time(self.config, queue::lease(&client)).await? {
+        while !in_time(self.config, session::lease(&client, "vigie notifier")).await? {
             // The one that notifies may be of another stream, which has its own canary.
             self.send_canary(&mut client).await?;
             if self.wait(2 * POLL).await {

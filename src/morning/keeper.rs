@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::database::{self, Login};
 use crate::desk::figures::{self, Pace};
 use crate::desk::notifier::outbox::Channels;
-use crate::desk::notifier::session::end_when_silent;
+use crate::desk::notifier::session::{end_when_silent, lease};
 use crate::desk::report::calendar::Calendar;
 use crate::desk::report::sending;
 use crate::desk::report::unread::{self, Unread};
@@ -80,7 +80,8 @@ impl Keeper<'_> {
         let stream = self.config.stream.id;
         let mut client = database::connect(self.config, Login::Writer, "vigie figures").await?;
         end_when_silent(&client, LONGEST_SILENCE).await?;
-        while !figures::lease(&client, stream).await? {
+        let keeping = format!("vigie figures keeper of stream {stream}");
+        while !lease(&client, &keeping).await? {
             self.since = None;
             metrics::figures_age(None);
             tokio::time::sleep(STANDBY).await;
@@ -115,6 +116,7 @@ impl Keeper<'_> {
         let Some(day) = sending::due(client, stream, calendar, at, now).await? else {
             return Ok(false);
         };
+        calendar.is_of(client, stream).await?;
         let end = calendar.bounds(day)?.1;
         let unread = unread::look(client, config, end).await?;
         if self

@@ -16,7 +16,7 @@ pub use event::CanaryEvent;
 
 use super::channels::Channel;
 use super::outbox::{self, Channels, Notice, NoticeKind};
-use super::session::{Interrupted, in_time};
+use super::session::{self, Interrupted, in_time};
 use crate::config::{Config, ConfigError};
 use crate::database::Moment;
 use crate::desk::text::{escape, plain};
@@ -101,8 +101,10 @@ impl<'a> Canary<'a> {
         channels: &Channels,
     ) -> Result<(), Interrupted> {
         let stream = self.config.stream.id;
-        // Asked for once: a lock that is taken again counts twice.
-        self.leads = self.leads || in_time(self.config, lease(client, stream)).await?;
+        if !self.leads {
+            let canary = format!("vigie canary of stream {stream}");
+            self.leads = in_time(self.config, session::lease(client, &canary)).await?;
+        }
         if !self.leads {
             self.rest();
             return Ok(());
@@ -167,19 +169,6 @@ impl<'a> Canary<'a> {
         }
         Ok(producer.trouble())
     }
-}
-
-/// Whether this session is the one that sends the canaries of the stream; it stays so as long as
-/// it lives.
-async fn lease(client: &Client, stream: i16) -> Result<bool, tokio_postgres::Error> {
-    let row = client
-        .query_one(
-            "SELECT pg_try_advisory_lock(hashtextextended(
-                 'vigie canary of stream ' || $1::smallint::text || ' in ' || current_schema, 0))",
-            &[&stream],
-        )
-        .await?;
-    row.try_get(0)
 }
 
 async fn look(

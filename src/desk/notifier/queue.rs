@@ -55,20 +55,6 @@ pub struct Waiting {
     pub oldest: Duration,
 }
 
-/// Whether this session is the one that notifies; it stays so as long as it lives.
-///
-/// # Errors
-/// When the database fails.
-pub async fn lease(client: &Client) -> Result<bool, Error> {
-    let row = client
-        .query_one(
-            "SELECT pg_try_advisory_lock(hashtextextended('vigie notifier in ' || current_schema, 0))",
-            &[],
-        )
-        .await?;
-    row.try_get(0)
-}
-
 /// Says, as long as the session lasts, that a `vigie run` is there, whether it notifies or stands by.
 ///
 /// # Errors

@@ -60,6 +60,21 @@ pub async fn end_when_silent(
     client.batch_execute(&settings).await
 }
 
+/// Whether this session is the one of the schema that does `what`; it stays so as long as it lives.
+/// A lease that is asked for again counts twice.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lease(client: &Client, what: &str) -> Result<bool, tokio_postgres::Error> {
+    let row = client
+        .query_one(
+            "SELECT pg_try_advisory_lock(hashtextextended($1 || ' in ' || current_schema, 0))",
+            &[&what],
+        )
+        .await?;
+    row.try_get(0)
+}
+
 /// Whether `shutdown` says true, or nobody is left to say it.
 pub fn is_told(shutdown: &watch::Receiver<bool>) -> bool {
     *shutdown.borrow() || shutdown.has_changed().is_err()
