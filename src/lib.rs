@@ -16,6 +16,8 @@ pub mod input;
 
 pub mod progress;
 
+pub mod apart;
+
 pub mod tls;
 
 pub mod database;

@@ -12,9 +12,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use tokio::sync::oneshot;
 use tokio_postgres::Client;
 
+use crate::apart::apart;
 use crate::config::{Config, ConfigError};
 use crate::database::{self, Login};
 use crate::desk::figures::{self, Pace};
@@ -145,31 +145,21 @@ fn line(account: &DayAccount) -> String {
     }
 }
 
-/// On a thread of its own: recomputing would hold up whoever shares this one, and the end of the
-/// process does not wait for it.
+/// Apart: recomputing would hold up whoever shares this thread.
 async fn account(config: &Config, login: Login, day: Date, sample: u32) -> Result<DayAccount> {
     let config = config.clone();
-    let (answer, answered) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("reconcile".to_owned())
-        .spawn(move || {
-            let asked = Asked {
-                day,
-                sample,
-                seed: None,
-            };
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            let account = runtime
-                .map_err(anyhow::Error::from)
-                .and_then(|runtime| runtime.block_on(day::account(&config, login, asked)));
-            // Nobody waits any more when the process is to end.
-            let _ = answer.send(account);
-        })?;
-    answered
-        .await
-        .context("the reconciliation ended in a bug")?
+    let asked = Asked {
+        day,
+        sample,
+        seed: None,
+    };
+    let account = apart("reconcile", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(day::account(&config, login, asked))
+    });
+    account.await?
 }
 
 /// Every payment of the day, into a file of `folder` or to standard output.

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::oneshot;
 use tokio_postgres::{Client, Row};
 
 use super::audit::{person, why};
 use super::table::{self, Table};
+use crate::apart::apart;
 use crate::config::Config;
 use crate::database::{self, Login, Moment};
 use crate::kafka::admin::{self, OffsetRange};
-use crate::kafka::{KafkaError, peek};
+use crate::kafka::peek;
 
 /// How long the brokers are waited for when the lag is asked for.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -166,11 +165,11 @@ fn render(partitions: &[Partition]) -> String {
 /// When the brokers do not answer in time, or there is no such topic.
 pub(super) async fn ranges(config: &Config) -> anyhow::Result<Vec<OffsetRange>> {
     let (kafka, topic) = (config.kafka.clone(), config.stream.topic.clone());
-    asked(move || {
+    let ranges = apart("offsets", move || {
         let facts = admin::facts(&kafka, &topic, KAFKA_TIMEOUT)?;
         admin::offsets(&kafka, &topic, facts.partitions, KAFKA_TIMEOUT)
-    })
-    .await
+    });
+    Ok(ranges.await??)
 }
 
 /// Of these partitions with offsets, those that hold a record there or behind.
@@ -182,26 +181,11 @@ pub(super) async fn with_records(
     positions: Vec<(i32, i64)>,
 ) -> anyhow::Result<Vec<i32>> {
     let (kafka, stream) = (config.kafka.clone(), config.stream.clone());
-    asked(move || {
+    let found = apart("offsets", move || {
         let of = (stream.topic.as_str(), stream.group.as_str());
         peek::with_records(&kafka, of, &positions, KAFKA_TIMEOUT)
-    })
-    .await
-}
-
-/// What the brokers answer. They are asked on a thread of its own, which the end of the process
-/// does not wait for.
-async fn asked<T: Send + 'static>(
-    ask: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
-) -> anyhow::Result<T> {
-    let (answer, answered) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("offsets".to_owned())
-        .spawn(move || {
-            // Nobody waits any more when the process is to end.
-            let _ = answer.send(ask());
-        })?;
-    Ok(answered.await.context("asking Kafka ended in a bug")??)
+    });
+    Ok(found.await??)
 }
 
 /// Asks the brokers how much there is to read; the partitions stay without a lag when they

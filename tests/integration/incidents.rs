@@ -144,6 +144,12 @@ impl Desk {
         let printed = alerts::run(&self.config, &verb).await;
         printed.map_err(|error| format!("{error:#}"))
     }
+
+    /// Silences this for two hours.
+    async fn snooze(&self, what: &str, key: &str, why: &str) {
+        let line = ["snooze", what, key, "--for", "2h", "--why", why];
+        self.vigie(&line).await.unwrap();
+    }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -680,17 +686,7 @@ async fn a_snooze_that_is_ended_by_hand_is_over_at_once_and_nothing_is_silenced_
     let mut desk = Desk::new().await;
     desk.raise(Alert::of("a")).await;
     let account = desk.text("SELECT left(md5('a'), 8) || '…'").await;
-    desk.vigie(&[
-        "snooze",
-        "--account",
-        &account,
-        "--for",
-        "2h",
-        "--why",
-        "known",
-    ])
-    .await
-    .unwrap();
+    desk.snooze("--account", &account, "known").await;
     assert_eq!(desk.told().await, 0);
     desk.vigie(&[
         "unsnooze",
@@ -762,17 +758,8 @@ async fn a_snooze_that_is_ended_by_hand_is_over_at_once_and_nothing_is_silenced_
 #[tokio::test]
 async fn a_rule_that_is_snoozed_is_silent_whatever_alerts_are_grouped_by() {
     let mut desk = Desk::new().await;
-    desk.vigie(&[
-        "snooze",
-        "--rule",
-        "not_assessed",
-        "--for",
-        "2h",
-        "--why",
-        "the model is mended",
-    ])
-    .await
-    .unwrap();
+    desk.snooze("--rule", "not_assessed", "the model is mended")
+        .await;
     let listed = desk.vigie(&["list"]).await.unwrap();
     assert!(
         listed.starts_with("no open incidents\n") && listed.contains("not_assessed"),

@@ -314,17 +314,7 @@ async fn a_trouble_that_is_snoozed_is_silent_and_told_at_the_end_if_it_goes_on()
     let mut desk = Desk::streaming().await;
     desk.hold("1").await;
     desk.look().await;
-    desk.vigie(&[
-        "snooze",
-        "--system",
-        "held_partition",
-        "--for",
-        "2h",
-        "--why",
-        "we know",
-    ])
-    .await
-    .unwrap();
+    desk.snooze("--system", "held_partition", "we know").await;
     desk.hold("1, 2").await;
     desk.pass(60 * MINUTE).await;
     desk.look().await;
@@ -333,17 +323,7 @@ async fn a_trouble_that_is_snoozed_is_silent_and_told_at_the_end_if_it_goes_on()
     desk.look().await;
     desk.look().await;
     assert_eq!(desk.open_and_told().await, (1, 2));
-    desk.vigie(&[
-        "snooze",
-        "--incident",
-        "1",
-        "--for",
-        "2h",
-        "--why",
-        "being mended",
-    ])
-    .await
-    .unwrap();
+    desk.snooze("--incident", "1", "being mended").await;
     desk.hold("-1").await;
     desk.look().await;
     assert_eq!(desk.open_and_told().await, (0, 2));
@@ -359,17 +339,7 @@ async fn the_end_of_a_trouble_that_has_begun_anew_in_a_snooze_is_not_told_before
     let mut desk = Desk::streaming().await;
     desk.hold("1").await;
     desk.look().await;
-    desk.vigie(&[
-        "snooze",
-        "--system",
-        "held_partition",
-        "--for",
-        "2h",
-        "--why",
-        "we know",
-    ])
-    .await
-    .unwrap();
+    desk.snooze("--system", "held_partition", "we know").await;
     for partition in ["-1", "2"] {
         desk.hold(partition).await;
         desk.look().await;

@@ -1,5 +1,6 @@
 //! A mail server of one's own: a real process that keeps mails as files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -130,6 +131,15 @@ pub fn header(mail: &str, name: &str) -> String {
     let line = lines.find_map(|line| line.strip_prefix(prefix.as_str()));
     line.unwrap_or_else(|| panic!("no {name} in\n{head}"))
         .to_owned()
+}
+
+/// How many different messages these mails are: a repeat has the same id.
+pub fn different(mails: &[String]) -> usize {
+    let ids: BTreeSet<String> = mails
+        .iter()
+        .map(|mail| header(mail, "Message-ID"))
+        .collect();
+    ids.len()
 }
 
 /// A variable of the stack.
