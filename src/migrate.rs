@@ -62,6 +62,7 @@ const MIGRATIONS: &[Migration] = &[
         "counting",
         include_str!("../migrations/0019_counting.sql"),
     ),
+    Migration::new(20, "slices", include_str!("../migrations/0020_slices.sql")),
 ];
 
 /// Made by `scripts/roles.sql`, once per cluster; the migrations grant to them by name.

@@ -105,44 +105,70 @@ async fn make(
     (calendar, day): (&Calendar, Date),
     unread: &Unread,
 ) -> Result<Report> {
-    let bar = progress::payments("counting");
-    figures::bring_up_to_date(client, config.stream.id, Pace::AtOnce(&bar)).await?;
-    bar.finish_and_clear();
-    let reconciliation = reconciliation(config, login, day).await?;
+    // Recomputing needs none of what is counted.
+    let (mut reconciliation, ()) =
+        tokio::try_join!(reconcile(config, login, day), count(client, config, login))?;
+    let account = &mut reconciliation.account;
+    account.set_beside_figures(client, config.stream.id).await?;
     let handed = Handed {
-        reconciliation: &reconciliation,
+        reconciliation: &reconciliation.line(),
         unread: unread.sentence(),
     };
     report::make(client, config, calendar, day, &handed).await
 }
 
-/// The laboratory's line: what became of every record, and a sample recomputed.
-async fn reconciliation(config: &Config, login: Login, day: Date) -> Result<String> {
-    match account(config, login, day, SAMPLE).await {
-        Ok(account) => Ok(line(&account)),
+/// Two sessions, each on a processor of the server's.
+async fn count(client: &Client, config: &Config, login: Login) -> Result<()> {
+    let stream = config.stream.id;
+    let second = database::connect(config, login, "vigie figures").await?;
+    let bar = progress::payments("counting");
+    tokio::select! {
+        counted = figures::bring_up_to_date(client, stream, Pace::AtOnce(&bar)) => counted?,
+        Err(problem) = figures::help(&second, stream) => return Err(problem.into()),
+    };
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// What the laboratory found: what became of every record, and of a sample recomputed.
+struct Reconciliation {
+    account: DayAccount,
+    is_recomputed: bool,
+}
+
+impl Reconciliation {
+    fn line(&self) -> String {
+        let account = &self.account;
+        let line = match account.holds {
+            true => format!("Reconciled: {account}."),
+            false => format!(
+                "THE ACCOUNTS DO NOT BALANCE, see `vigie reconcile --day {}`: {account}.",
+                account.day
+            ),
+        };
+        match self.is_recomputed {
+            true => line,
+            false => line + " No decision could be recomputed.",
+        }
+    }
+}
+
+async fn reconcile(config: &Config, login: Login, day: Date) -> Result<Reconciliation> {
+    let (account, is_recomputed) = match account(config, login, day, SAMPLE).await {
+        Ok(account) => (account, true),
         // Without the model nothing can be recomputed; what can be counted still counts.
         Err(problem) => {
             tracing::warn!(
                 problem = format!("{problem:#}"),
                 "no decision can be recomputed"
             );
-            let counted = account(config, login, day, 0).await?;
-            Ok(format!(
-                "{} No decision could be recomputed.",
-                line(&counted)
-            ))
+            (account(config, login, day, 0).await?, false)
         }
-    }
-}
-
-fn line(account: &DayAccount) -> String {
-    match account.holds {
-        true => format!("Reconciled: {account}."),
-        false => format!(
-            "THE ACCOUNTS DO NOT BALANCE, see `vigie reconcile --day {}`: {account}.",
-            account.day
-        ),
-    }
+    };
+    Ok(Reconciliation {
+        account,
+        is_recomputed,
+    })
 }
 
 /// Apart: recomputing would hold up whoever shares this thread.
@@ -157,7 +183,10 @@ async fn account(config: &Config, login: Login, day: Date, sample: u32) -> Resul
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(day::account(&config, login, asked))
+        runtime.block_on(async {
+            let mut client = database::connect(&config, login, "vigie reconcile").await?;
+            day::account(&mut client, &config, asked).await
+        })
     });
     account.await?
 }

@@ -4,6 +4,7 @@
 //! is a transaction that counts one slice and notes that it has, so that it is exact whoever
 //! counts and wherever they are ended. Here are its pace and its state.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -15,6 +16,8 @@ const STEP_LIMIT: &str = "SET statement_timeout = '10min'";
 const PAUSE: Duration = Duration::from_secs(2);
 /// Longest pause between two steps or rounds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often a second session looks for a slice to count.
+const WATCHING: Duration = Duration::from_millis(20);
 /// A step is followed by a pause this many times as long, so that counting stays at a tenth of
 /// one of the server's cores.
 const REST: u32 = 9;
@@ -58,10 +61,27 @@ pub async fn bring_up_to_date(
     Ok(rest.max(PAUSE))
 }
 
+/// Counts beside another session that brings the figures up to date, until it is dropped: counting
+/// is a processor's work.
+///
+/// # Errors
+/// When the database fails.
+pub async fn help(client: &Client, stream: i16) -> Result<Infallible, Error> {
+    client.batch_execute(STEP_LIMIT).await?;
+    loop {
+        let row = client
+            .query_one("SELECT figures_take($1)", &[&stream])
+            .await?;
+        if !row.try_get::<_, bool>(0)? {
+            tokio::time::sleep(WATCHING).await;
+        }
+    }
+}
+
 async fn is_under_way(client: &Client, stream: i16) -> Result<bool, Error> {
     let row = client
         .query_one(
-            "SELECT EXISTS (SELECT FROM figures_rounds WHERE stream = $1 AND day IS NOT NULL)",
+            "SELECT EXISTS (SELECT FROM figures_rounds WHERE stream = $1 AND below IS NOT NULL)",
             &[&stream],
         )
         .await?;

@@ -132,7 +132,11 @@ async fn command_of_day(
         sample: request.sample,
         seed: request.seed,
     };
-    let account = day::account(config, Login::Desk, asked).await?;
+    let mut client = database::connect(config, Login::Desk, "vigie reconcile").await?;
+    let mut account = day::account(&mut client, config, asked).await?;
+    account
+        .set_beside_figures(&client, config.stream.id)
+        .await?;
     let mut text = match request.json {
         true => serde_json::to_string_pretty(&account)? + "\n",
         false => format!("{account}\n"),

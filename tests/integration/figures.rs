@@ -36,6 +36,8 @@ struct Making {
     dice: Dice,
     next: [i64; 3],
     now: i64,
+    /// Seconds between two payments, fewer than these.
+    gap: u64,
 }
 
 impl Making {
@@ -44,6 +46,7 @@ impl Making {
             dice: Dice(seed),
             next: [0; 3],
             now: MARCH,
+            gap: 600,
         }
     }
 
@@ -57,7 +60,7 @@ impl Making {
     /// Most are on time, some are late by seconds, hours or days, in any mixture of everything.
     fn payment(&mut self) -> Paid {
         let (partition, offset) = self.position();
-        self.now += self.dice.below(600) * SECOND;
+        self.now += self.dice.below(self.gap) * SECOND;
         let dice = &mut self.dice;
         let late = dice.one_of(&[0, 0, 0, 0, 0, 0, 20 * SECOND, 3 * HOUR, 2 * DAY, 9 * DAY]);
         let decision = dice.one_of(&[0, 0, 0, 0, 1, 2]) as i16;
@@ -198,13 +201,15 @@ async fn are_those_of_the_rows(client: &Client) {
     assert_eq!(differences(client, counted, &consumed).await, 0, "consumed");
 }
 
-/// A step that counts, and is ended before it commits.
+/// A step that counts a slice, where one was to be cut, and is ended before it commits.
 async fn killed_in_the_middle(config: &Config, client: &Client) {
     let victim = writer(config).await;
-    victim
-        .batch_execute("BEGIN; SELECT figures_step(1::smallint)")
-        .await
-        .unwrap();
+    for step in [
+        "SELECT figures_step(1::smallint)",
+        "BEGIN; SELECT figures_step(1::smallint)",
+    ] {
+        victim.batch_execute(step).await.unwrap();
+    }
     let pid: i32 = victim
         .query_one("SELECT pg_backend_pid()", &[])
         .await
@@ -258,6 +263,27 @@ async fn several_that_count_at_once_count_every_payment_once() {
         tokio::join!(bring_up_to_date(&others[0]), bring_up_to_date(&others[1]));
         are_those_of_the_rows(&client).await;
     }
+}
+
+#[tokio::test]
+async fn very_many_are_counted_by_two_as_few_are_by_one() {
+    let (config, mut client) = stream(3, "UTC").await;
+    let mut making = Making::new(13);
+    making.gap = 4;
+    for _ in 0..4 {
+        let payments: Vec<Paid> = (0..15_000).map(|_| making.payment()).collect();
+        store(&mut client, &payments, &[]).await;
+    }
+    killed_in_the_middle(&config, &client).await;
+    let helper = writer(&config).await;
+    tokio::select! {
+        () = bring_up_to_date(&client) => (),
+        Err(problem) = figures::help(&helper, 1) => panic!("{problem}"),
+    }
+    are_those_of_the_rows(&client).await;
+    // Nothing is left for who comes too late.
+    let left = "SELECT count(*) FROM figures_slices";
+    assert_eq!(count(&owner(&config).await, left).await, 0);
 }
 
 #[tokio::test]

@@ -7,12 +7,27 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use vigie::config::Config;
+use vigie::database::{self, Login};
 use vigie::engine::batch::Reason;
+use vigie::lab::reconcile::day::{Asked, DayAccount, account};
 use vigie::lab::reconcile::{Reconcile, Report, reconcile};
 use vigie::stream::store::Span;
 
 use crate::support::database::{card, migrated, owner, store};
 use crate::support::payments::{Payment, dead_letter, decided, payment, span, versions};
+
+/// A day's account, as the command makes it.
+async fn day_account(config: &Config, asked: Asked) -> DayAccount {
+    let mut client = database::connect(config, Login::Desk, "vigie reconcile")
+        .await
+        .unwrap();
+    let mut account = account(&mut client, config, asked).await.unwrap();
+    account
+        .set_beside_figures(&client, config.stream.id)
+        .await
+        .unwrap();
+    account
+}
 
 /// Two partitions of twenty records each: payments, a dead letter at offset 7, a repeat at 8, a
 /// gap at 9; offset 3 is fraud.

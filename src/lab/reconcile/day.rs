@@ -15,11 +15,16 @@ use std::fmt;
 
 use jiff::civil::{Date, date};
 use serde::Serialize;
-use tokio_postgres::IsolationLevel;
+use tokio_postgres::{Client, Error, IsolationLevel};
 
 use crate::config::Config;
-use crate::database::{self, Day, Login};
+use crate::database::Day;
 use crate::migrate;
+
+/// A day is read in seconds: compiling its statements, for each of a year's tables, takes longer
+/// than it saves.
+const SETTINGS: &str =
+    "SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'; SET LOCAL jit = off";
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -83,14 +88,17 @@ pub enum Rest {
     DuplicatesOrSkipped,
 }
 
-/// Computes a day's account without changing anything. `login` is the person's command or the
-/// processor's own.
+/// Computes a day's account without changing anything. What is gone is not in it before it is set
+/// [beside the figures](DayAccount::set_beside_figures).
 ///
 /// # Errors
 /// When the database, the bundle or the model cannot be read.
-pub async fn account(config: &Config, login: Login, asked: Asked) -> anyhow::Result<DayAccount> {
-    let mut client = database::connect(config, login, "vigie reconcile").await?;
-    migrate::check_current(&client).await?;
+pub async fn account(
+    client: &mut Client,
+    config: &Config,
+    asked: Asked,
+) -> anyhow::Result<DayAccount> {
+    migrate::check_current(client).await?;
     let seed = asked.seed.unwrap_or_else(rand_seed);
     let day = Day(days(asked.day));
     // One snapshot: a running lane changes nothing under our eyes.
@@ -100,25 +108,14 @@ pub async fn account(config: &Config, login: Login, asked: Asked) -> anyhow::Res
         .read_only(true)
         .start()
         .await?;
-    snapshot
-        .batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'")
-        .await?;
+    snapshot.batch_execute(SETTINGS).await?;
     let stream = config.stream.id;
     let slices = slice::of_day(&snapshot, stream, day).await?;
     let counted = slice::count(&snapshot, stream, &slices).await?;
-    let (gone, letters_gone) = gone::of_day(&snapshot, stream, day).await?;
     let chosen = sample::choose(&snapshot, stream, day, (asked.sample, seed)).await?;
     let outcome = recompute::compare(config, &snapshot, chosen).await?;
     snapshot.rollback().await?;
     let mut differences = counted.differences;
-    for (lost, what) in [(gone, "payments"), (letters_gone, "dead letters")] {
-        if lost > 0 {
-            differences.push(format!(
-                "{what}: {} were counted when they were stored and are gone",
-                grouped(lost)
-            ));
-        }
-    }
     let holds = differences.is_empty() && outcome.different == 0;
     differences.extend(outcome.examples);
     Ok(DayAccount {
@@ -132,8 +129,8 @@ pub async fn account(config: &Config, login: Login, asked: Asked) -> anyhow::Res
         rest_is: counted.rest_is,
         missing: counted.missing,
         doubled: counted.doubled,
-        gone,
-        letters_gone,
+        gone: 0,
+        letters_gone: 0,
         recomputed: outcome.recomputed,
         other_version: outcome.other_version,
         different: outcome.different,
@@ -174,6 +171,24 @@ impl fmt::Display for DayAccount {
 }
 
 impl DayAccount {
+    /// Adds what the figures counted and is gone: most is found once they hold everything.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn set_beside_figures(&mut self, client: &Client, stream: i16) -> Result<(), Error> {
+        (self.gone, self.letters_gone) = gone::of_day(client, stream, Day(days(self.day))).await?;
+        for (lost, what) in [(self.gone, "payments"), (self.letters_gone, "dead letters")] {
+            if lost > 0 {
+                self.holds = false;
+                self.differences.push(format!(
+                    "{what}: {} were counted when they were stored and are gone",
+                    grouped(lost)
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The day's offsets, and what became of them.
     fn write_offsets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest_is = match self.rest_is {

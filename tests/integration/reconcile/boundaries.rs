@@ -4,11 +4,11 @@ use indicatif::ProgressBar;
 use jiff::civil::{Date, date};
 use tokio_postgres::Client;
 use vigie::config::Config;
-use vigie::database::Login;
 use vigie::desk::figures::{self, Pace};
 use vigie::engine::policy::Policy;
-use vigie::lab::reconcile::day::{Asked, DayAccount, account};
+use vigie::lab::reconcile::day::{Asked, DayAccount};
 
+use super::day_account;
 use crate::support::database::{count, owner};
 use crate::support::eventually;
 use crate::support::history::{Other, Paid, paid, store, stream};
@@ -22,7 +22,7 @@ async fn asked(config: &Config, day: Date, sample: u32) -> DayAccount {
         sample,
         seed: Some(1),
     };
-    account(config, Login::Desk, asked).await.unwrap()
+    day_account(config, asked).await
 }
 
 async fn bring_up_to_date(client: &Client) {

@@ -2,9 +2,9 @@
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
-use vigie::database::Login;
-use vigie::lab::reconcile::day::{Asked, DayAccount, account};
+use vigie::lab::reconcile::day::{Asked, DayAccount};
 
+use super::day_account;
 use crate::support::database::owner;
 use crate::support::event::{Event, account as card};
 use crate::support::topic::Record;
@@ -92,7 +92,7 @@ async fn asked(place: &Place, day: Timestamp, sample: u32, seed: Option<i64>) ->
         sample,
         seed,
     };
-    account(&config, Login::Desk, asked).await.unwrap()
+    day_account(&config, asked).await
 }
 
 #[tokio::test]

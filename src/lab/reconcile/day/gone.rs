@@ -1,11 +1,11 @@
 //! What the figures counted when it was stored, and is not there any more. Offsets do not tell: one
 //! that has no row may as well have been a repeat.
 
-use tokio_postgres::{Error, Transaction};
+use tokio_postgres::{Client, Error};
 
 use crate::database::Day;
 
-/// Nothing where the whole day was removed, which is no loss: its figures are kept longer.
+/// Both in one statement, which is one snapshot. Nothing where the whole day was removed, which is no loss: its figures are kept longer.
 const PAYMENTS: &str = "\
     SELECT CASE WHEN to_regclass('payments_scored_' || to_char($1::date, 'YYYYMMDD')) IS NULL THEN 0 \
            ELSE (SELECT coalesce(sum(payments), 0)::bigint FROM figures_hourly \
@@ -23,16 +23,12 @@ const LETTERS: &str = "\
 
 /// Payments and dead letters of the day that were counted and are gone. Figures may lag behind the
 /// rows, so that more rows than they count say nothing.
-pub(super) async fn of_day(
-    snapshot: &Transaction<'_>,
-    stream: i16,
-    day: Day,
-) -> Result<(i64, i64), Error> {
-    let payments: i64 = snapshot
+pub(super) async fn of_day(client: &Client, stream: i16, day: Day) -> Result<(i64, i64), Error> {
+    let payments: i64 = client
         .query_one(PAYMENTS, &[&day, &stream])
         .await?
         .try_get(0)?;
-    let letters: i64 = snapshot
+    let letters: i64 = client
         .query_one(LETTERS, &[&day, &stream])
         .await?
         .try_get(0)?;

@@ -35,14 +35,17 @@ pub(super) struct Known {
     pub(super) watermark: Option<Micros>,
 }
 
-/// In the order of a hash, so that the same seed chooses the same payments of the same day.
+/// In the order of a hash, so that the same seed chooses the same payments of the same day. Only
+/// their keys are sorted.
 const CHOOSE: &str = "\
     SELECT p.source_partition, p.source_offset, p.trans_num, p.account, p.event_time, p.event_day, \
            p.amount, p.currency, p.merchant, p.category, p.country, p.event::text, p.score, \
            p.decision, p.reasons, p.features, p.model_version, p.policy_version \
-    FROM payments_scored AS p \
-    WHERE p.event_day = $1 AND p.stream = $2 AND p.origin <> 2 \
-    ORDER BY hashint8extended(p.source_offset * 4096 + p.source_partition, $3) LIMIT $4";
+    FROM (SELECT event_time, trans_num, account, event_day, stream FROM payments_scored \
+          WHERE event_day = $1 AND stream = $2 AND origin <> 2 \
+          ORDER BY hashint8extended(source_offset * 4096 + source_partition, $3) LIMIT $4) AS chosen \
+    JOIN payments_scored AS p USING (event_time, trans_num, account, event_day, stream) \
+    WHERE p.event_day = $1";
 
 /// Chooses at most so many of the day's payments, our own left out.
 pub(super) async fn choose(
@@ -212,8 +215,14 @@ async fn watermarks(
         bounds.join(", "),
         day.0,
     );
+    // Told nothing of how few gaps there are, the planner would sort the day into them.
+    snapshot
+        .batch_execute("SET LOCAL enable_sort = off")
+        .await?;
+    let rows = snapshot.query(&query, &[]).await?;
+    snapshot.batch_execute("SET LOCAL enable_sort = on").await?;
     let mut gaps: HashMap<(i32, i32), Micros> = HashMap::new();
-    for row in snapshot.query(&query, &[]).await? {
+    for row in rows {
         let largest: Moment = row.try_get(2)?;
         gaps.insert((row.try_get(0)?, row.try_get(1)?), largest.0);
     }
