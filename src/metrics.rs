@@ -184,13 +184,15 @@ impl Severity {
 pub struct Exposition {
     handle: PrometheusHandle,
     process: metrics_process::Collector,
+    topic: String,
 }
 
-/// Starts recording. Whoever calls it must call [`Exposition::upkeep`] every few seconds.
+/// Starts recording, of a process that reads `topic`. Whoever calls it must call
+/// [`Exposition::upkeep`] every few seconds.
 ///
 /// # Errors
 /// When this process records already.
-pub fn install() -> Result<Exposition, BuildError> {
+pub fn install(topic: &str) -> Result<Exposition, BuildError> {
     let exact = |name: &str| Matcher::Full(name.to_owned());
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(exact("vigie_stage_seconds"), &STAGE_BUCKETS)?
@@ -201,7 +203,11 @@ pub fn install() -> Result<Exposition, BuildError> {
     process.describe();
     describe();
     start_at_zero();
-    Ok(Exposition { handle, process })
+    Ok(Exposition {
+        handle,
+        process,
+        topic: topic.to_owned(),
+    })
 }
 
 impl Exposition {
@@ -212,8 +218,8 @@ impl Exposition {
         let mut page = self.handle.render();
         END_TO_END.render(&mut page);
         SCORES.render(&mut page);
-        FIGURES.render(&mut page);
-        CANARY.render(&mut page);
+        FIGURES.render(&mut page, &self.topic);
+        CANARY.render(&mut page, &self.topic);
         lanes::render(&mut page, jiff::Timestamp::now().as_microsecond());
         page
     }
@@ -581,7 +587,7 @@ mod tests {
 
     #[test]
     fn one_batch_shows_on_the_page_under_the_names_that_were_promised() {
-        let exposition = install().unwrap();
+        let exposition = install("payments").unwrap();
         model("card", "1");
         exposition.render();
         model("card", "2");

@@ -44,7 +44,8 @@ pub fn run(config: &Config, args: &RunArgs) -> Result<String> {
         // Without the pages nobody asks for metrics, and nobody would fold them up.
         let pages = match http::listen(&config.http).await? {
             Some(pages) => {
-                let exposition = metrics::install().context("cannot record metrics")?;
+                let topic = &config.stream.topic;
+                let exposition = metrics::install(topic).context("cannot record metrics")?;
                 tokio::spawn(pages.serve(health.clone(), exposition, ending.clone()))
             }
             None => tokio::spawn(async { Ok(()) }),

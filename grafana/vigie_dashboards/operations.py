@@ -136,7 +136,7 @@ def now_panels() -> list[Panel]:
             "Canary came through",
             "How long ago the synthetic fraud was sent that came all the way.",
             Look("s", steps=[(None, GREEN), (60, ORANGE), (120, RED)]),
-            now(f"min(vigie_canary_age_seconds{WHO})"),
+            now(f"max(min by (topic) (vigie_canary_age_seconds{WHO}))"),
             size=size,
         ),
         number(
@@ -289,8 +289,8 @@ def told_panels() -> list[Panel]:
         graph(
             "Canary",
             "Age of the last synthetic fraud that came through.",
-            Look("s", colors={"age": YELLOW}),
-            prom(f"min(vigie_canary_age_seconds{WHO})", "age"),
+            Look("s"),
+            prom(f"min by (topic) (vigie_canary_age_seconds{WHO})", "{{topic}}"),
             size=(6, 8),
         ),
         graph(

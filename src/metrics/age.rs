@@ -32,7 +32,9 @@ impl Age {
             age.map(|age| (Instant::now(), age));
     }
 
-    pub(super) fn render(&self, page: &mut String) {
+    /// Each topic's is a series of its own: where several streams share a Prometheus, a young one hides
+    /// no old one.
+    pub(super) fn render(&self, page: &mut String, topic: &str) {
         let (name, help) = (self.name, self.help);
         let stated = *self
             .stated
@@ -41,7 +43,9 @@ impl Age {
         // Writing to a String cannot fail.
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge");
         if let Some((when, age)) = stated {
-            let _ = writeln!(page, "{name} {}", (age + when.elapsed()).as_secs_f64());
+            let seconds = (age + when.elapsed()).as_secs_f64();
+            // Kafka allows no character in a topic's name that would have to be escaped.
+            let _ = writeln!(page, "{name}{{topic=\"{topic}\"}} {seconds}");
         }
         page.push('\n');
     }
@@ -56,9 +60,10 @@ mod tests {
         let age = Age::new("vigie_some_age_seconds", "Some age.");
         let value = || {
             let mut page = String::new();
-            age.render(&mut page);
+            age.render(&mut page, "payments");
             let line = page.lines().find(|line| !line.starts_with('#'))?.to_owned();
-            line.split_once(' ')?.1.parse::<f64>().ok()
+            let seconds = line.strip_prefix(r#"vigie_some_age_seconds{topic="payments"} "#)?;
+            seconds.parse::<f64>().ok()
         };
         assert_eq!(value(), None);
         let longer_than_any_machine_runs = Duration::from_secs(3_000_000_000);

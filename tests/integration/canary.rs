@@ -14,13 +14,13 @@ use crate::support::sink::{Sink, header};
 use crate::support::topic::Record;
 use crate::support::vigie::{LONG, Place, Vigie, command};
 
-const AGE: &str = "vigie_canary_age_seconds ";
+const AGE: &str = "vigie_canary_age_seconds{";
 /// Nobody listens there.
 const NOWHERE: &str = "127.0.0.1:1";
 
 fn age(page: &str) -> Option<f64> {
-    let line = page.lines().find_map(|line| line.strip_prefix(AGE))?;
-    Some(line.parse().unwrap())
+    let line = page.lines().find(|line| line.starts_with(AGE))?;
+    Some(line.rsplit_once(' ').unwrap().1.parse().unwrap())
 }
 
 async fn until_age(vigie: &Vigie, fits: impl Fn(f64) -> bool) -> f64 {

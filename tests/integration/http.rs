@@ -17,7 +17,7 @@ use vigie::metrics::{self, Exposition};
 fn exposition() -> Exposition {
     static EXPOSITION: OnceLock<Exposition> = OnceLock::new();
     EXPOSITION
-        .get_or_init(|| metrics::install().unwrap())
+        .get_or_init(|| metrics::install("payments").unwrap())
         .clone()
 }
 

@@ -259,7 +259,7 @@ async fn the_age_of_the_figures_grows_while_counting_fails() {
     let age = |page: &str| -> Option<f64> {
         let line = page
             .lines()
-            .find(|line| line.starts_with("vigie_figures_age_seconds "))?;
+            .find(|line| line.starts_with("vigie_figures_age_seconds{"))?;
         line.split_whitespace().nth(1)?.parse().ok()
     };
     vigie.until_it_says("figures and reports wait").await;
