@@ -33,9 +33,10 @@ SELECT pg_advisory_xact_lock(figures_round_lock());
 -- The day and the bounds are written into the statement: planned with them, it looks at no other day. Groups are
 -- hashed: the planner, which cannot guess what the positions leave, would sort. Compiling takes longer than it saves.
 -- Whoever counts at the same time adds to the same rows: they take turns, or would lock each other out.
--- Labels are looked up one by one where few payments are wanted, or else read beside the payments. Left to itself the
--- planner would do worse than either: of hours that came after the last ANALYZE it expects no row, and would compare
--- all payments of the slice with all its labels (ten minutes an hour's slice, seen with 200,000).
+-- Labels are looked up one by one where few payments are wanted or may be anywhere in the day, or else read beside the
+-- payments of the same hour. Left to itself the planner would do worse than either: of hours that came after the last
+-- ANALYZE it expects no row, and would compare all payments of the slice with all its labels (ten minutes an hour's
+-- slice, seen with 200,000).
 CREATE OR REPLACE FUNCTION figures_count(of_stream smallint, of_day date, lower timestamptz, upper timestamptz)
 RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT SET jit = off SET enable_sort = off SET enable_nestloop = off
@@ -58,7 +59,8 @@ BEGIN
     INTO offsets
     FROM generate_series(0, span.last) AS n
     LEFT JOIN figures_positions AS p ON p.stream = of_stream AND p.partition = n AND p.to_scored > p.scored;
-    SELECT r.wanted - r.counted < 50000 INTO are_few FROM figures_rounds AS r WHERE r.stream = of_stream;
+    SELECT r.wanted - r.counted < 50000 OR lower = '-infinity' INTO are_few
+    FROM figures_rounds AS r WHERE r.stream = of_stream;
     labels_are := format($labels$
                 l.event_day = DATE %1$L AND l.event_time >= %2$L AND l.event_time < %3$L AND l.source = 'payload'
                 AND l.event_time = p.event_time AND l.trans_num = p.trans_num AND l.account = p.account
@@ -89,7 +91,7 @@ BEGIN
                    coalesce(sum(amount) FILTER (WHERE label = 1), 0) AS fraud_amount,
                    count(*) FILTER (WHERE label = 1 AND decision > 0) AS flagged_fraud
             FROM (
-                SELECT date_bin('1 hour', p.event_time, TIMESTAMPTZ '2000-01-01 00:00+00') AS hour,
+                SELECT date_bin('1 hour', p.event_time, TIMESTAMPTZ '0001-01-01 00:00+00') AS hour,
                        coalesce(p.currency, '') AS currency,
                        (CASE WHEN p.score IS NULL THEN -1 ELSE least(floor(p.score * 20), 19) END)::smallint
                            AS score_bin,
@@ -155,8 +157,8 @@ END
 $$;
 
 -- Cuts a round's next slices. Payments are looked for from the newest backwards, so that late ones cost a search and
--- the others none. What is newer than the round before saw has payments to count for certain and is cut at once; of
--- what is older, one slice: perhaps everything is found before the next.
+-- the others none. What is newer than the round before saw has payments to count for certain and is cut at once, as far
+-- as many are wanted; of what is older, one slice: perhaps everything is found before the next.
 CREATE FUNCTION figures_cut(of_stream smallint) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT
 AS $$
@@ -167,7 +169,7 @@ DECLARE
     lower  timestamptz;
 BEGIN
     SELECT * INTO round FROM figures_rounds AS r WHERE r.stream = of_stream;
-    FOR n IN 1..48 LOOP
+    FOR n IN 1..least(48, 1 + (round.wanted - round.counted) / 50000) LOOP
         EXECUTE format('SELECT max(event_time) FROM payments_scored WHERE event_day = %L AND event_time < %L',
                        round.day, round.below) INTO newest;
         -- An hour at a time; what is new apart from what came late within the hour; a day at once where there is little
@@ -216,6 +218,11 @@ BEGIN
 END
 $$;
 
+-- A step of the function that is replaced, begun before and delayed until after, must not end a round whose slices are
+-- not counted: it finds these by their old names no more, and fails.
+ALTER FUNCTION figures_begin RENAME TO figures_begin_round;
+ALTER FUNCTION figures_end RENAME TO figures_end_round;
+
 -- One step towards figures that hold everything that is committed: false while there is more to do. Exact, whoever
 -- calls it, however many do, and wherever one is killed: a step is a transaction that counts a slice and notes that it
 -- has, and a round ends when as many payments are counted as the offsets say were scored.
@@ -235,7 +242,7 @@ BEGIN
     END IF;
     SELECT * INTO round FROM figures_rounds AS r WHERE r.stream = of_stream AND r.below IS NOT NULL;
     IF NOT FOUND THEN
-        IF NOT figures_begin(of_stream) THEN
+        IF NOT figures_begin_round(of_stream) THEN
             RETURN true;
         END IF;
         SELECT * INTO round FROM figures_rounds AS r WHERE r.stream = of_stream;
@@ -244,7 +251,7 @@ BEGIN
         PERFORM figures_cut(of_stream);
         RETURN false;
     END IF;
-    PERFORM figures_end(of_stream);
+    PERFORM figures_end_round(of_stream);
     RETURN true;
 END
 $$;

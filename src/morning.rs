@@ -3,6 +3,7 @@
 
 mod keeper;
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::desk::report::calendar::Calendar;
 use crate::desk::report::unread::{self, Unread};
 use crate::desk::report::{self, Handed, Report, sending};
 use crate::lab::reconcile::day::{self, Asked, DayAccount};
+use crate::migrate;
 use crate::progress;
 
 pub use keeper::keep;
@@ -76,6 +78,7 @@ pub async fn command(config: &Config, args: &ReportArgs) -> Result<String> {
         .as_deref()
         .filter(|path| *path != Path::new("-"));
     let mut client = database::connect(config, Login::Desk, "vigie report").await?;
+    migrate::check_current(&client).await?;
     calendar.is_of(&client, config.stream.id).await?;
     if args.all {
         return payments(&mut client, config.stream.id, (&calendar, day), folder).await;
@@ -117,17 +120,32 @@ async fn make(
     report::make(client, config, calendar, day, &handed).await
 }
 
-/// Two sessions, each on a processor of the server's.
+/// In two sessions, each on a processor of the server's.
 async fn count(client: &Client, config: &Config, login: Login) -> Result<()> {
-    let stream = config.stream.id;
-    let second = database::connect(config, login, "vigie figures").await?;
     let bar = progress::payments("counting");
+    let counting = figures::bring_up_to_date(client, config.stream.id, Pace::AtOnce(&bar));
     tokio::select! {
-        counted = figures::bring_up_to_date(client, stream, Pace::AtOnce(&bar)) => counted?,
-        Err(problem) = figures::help(&second, stream) => return Err(problem.into()),
+        counted = counting => counted?,
+        never = help(config, login) => match never {},
     };
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Without it counting takes longer, and that is all.
+async fn help(config: &Config, login: Login) -> Infallible {
+    let helped = async {
+        let client = database::connect(config, login, "vigie figures").await?;
+        anyhow::Ok(figures::help(&client, config.stream.id).await?)
+    };
+    match helped.await {
+        Ok(never) => never,
+        Err(problem) => {
+            let problem = format!("{problem:#}");
+            tracing::warn!(problem, "one session counts alone");
+            std::future::pending().await
+        }
+    }
 }
 
 /// What the laboratory found: what became of every record, and of a sample recomputed.

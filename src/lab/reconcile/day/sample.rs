@@ -45,7 +45,8 @@ const CHOOSE: &str = "\
           WHERE event_day = $1 AND stream = $2 AND origin <> 2 \
           ORDER BY hashint8extended(source_offset * 4096 + source_partition, $3) LIMIT $4) AS chosen \
     JOIN payments_scored AS p USING (event_time, trans_num, account, event_day, stream) \
-    WHERE p.event_day = $1";
+    WHERE p.event_day = $1 \
+    ORDER BY p.source_partition, p.source_offset";
 
 /// Chooses at most so many of the day's payments, our own left out.
 pub(super) async fn choose(
