@@ -77,7 +77,7 @@ pictures: setup ## Draw the dashboards of a real run into docs/pictures (some mi
 	@scripts/pictures.sh
 
 # BENCH_PAYMENTS=1000000 makes it shorter.
-panels-bench: setup ## Time the dashboards' SQL over ten million payments of 90 days (half an hour, 8 GB of disk)
+panels-bench: setup ## Time the dashboards' SQL over ten million payments of 90 days (ten minutes, 8 GB of disk)
 	@scripts/panels_bench.sh
 
 stack-up: ## Start the development stack (STACK=dev names it)
