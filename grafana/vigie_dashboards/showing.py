@@ -48,7 +48,9 @@ def show(folder: Path, build: str) -> None:
         ended = datetime.now(UTC)
         running.settle(run)
         minutes = (ended - began).total_seconds() / 60
-        draw(running.sources(run.schema), spans(ended, minutes, DAYS, ended), folder)
+        # Soon after midnight nothing is of the new day yet: the payments end where the run begins.
+        of_day = ended - timedelta(hours=6)
+        draw(running.sources(run.schema), spans(ended, minutes, DAYS, of_day), folder)
 
 
 def mistakes(run: Run, folder: Path) -> None:

@@ -131,11 +131,11 @@ async fn connections(report: &mut Report, config: &Config, client: &Client) -> R
         )
         .await?;
     let free: i64 = row.try_get(0)?;
-    // A session per lane, one for the notifier, one for the figures, one for a report's
-    // reconciliation, one that ends a dead owner's.
+    // A session per lane, one for the notifier, one for the figures, two more while a report is
+    // made (its reconciliation, and one that helps to count), one that ends a dead owner's.
     let needed = i64::try_from(config.stream.lanes)
         .unwrap_or(i64::MAX)
-        .saturating_add(4);
+        .saturating_add(5);
     let detail = format!("{free} connections free, {needed} needed by one process");
     if free >= needed {
         report.ok("connections", detail);

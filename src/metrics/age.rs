@@ -32,8 +32,8 @@ impl Age {
             age.map(|age| (Instant::now(), age));
     }
 
-    /// Each topic's is a series of its own: where several streams share a Prometheus, a young one hides
-    /// no old one.
+    /// Each topic's is a series of its own: where several streams share a Prometheus, a young one
+    /// hides no old one.
     pub(super) fn render(&self, page: &mut String, topic: &str) {
         let (name, help) = (self.name, self.help);
         let stated = *self

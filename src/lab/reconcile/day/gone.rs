@@ -5,7 +5,8 @@ use tokio_postgres::{Client, Error};
 
 use crate::database::Day;
 
-/// Both in one statement, which is one snapshot. Nothing where the whole day was removed, which is no loss: its figures are kept longer.
+/// Both in one statement, which is one snapshot. Nothing where the whole day was removed, which is
+/// no loss: its figures are kept longer.
 const PAYMENTS: &str = "\
     SELECT CASE WHEN to_regclass('payments_scored_' || to_char($1::date, 'YYYYMMDD')) IS NULL THEN 0 \
            ELSE (SELECT coalesce(sum(payments), 0)::bigint FROM figures_hourly \
