@@ -5,8 +5,6 @@
 -- Counts the payments of one day from `lower` to `upper` that lie between the positions; how many there are.
 -- The day and the bounds are written into the statement: planned with them, it looks at no other day. Groups are
 -- hashed: the planner, which cannot guess what the positions leave, would sort. Compiling takes longer than it saves.
--- Labels are looked up one by one: of hours that came after the last ANALYZE the planner expects no row, and would
--- compare all payments of the slice with all its labels (ten minutes an hour's slice, seen with 200,000).
 CREATE OR REPLACE FUNCTION figures_count(of_stream smallint, of_day date, lower timestamptz, upper timestamptz)
 RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT SET jit = off SET enable_sort = off SET work_mem = '64MB'
@@ -25,22 +23,7 @@ BEGIN
     FROM generate_series(0, span.last) AS n
     LEFT JOIN figures_positions AS p ON p.stream = of_stream AND p.partition = n AND p.to_scored > p.scored;
     EXECUTE format($count$
-        WITH fresh AS NOT MATERIALIZED (
-            SELECT p.event_time, p.scored_at, p.account, p.amount, p.currency, p.merchant, p.category, p.country,
-                   p.score, p.decision, p.origin, l.label
-            FROM payments_scored AS p
-            LEFT JOIN LATERAL (
-                SELECT label FROM labels
-                WHERE event_day = DATE %1$L AND event_time >= %2$L AND event_time < %3$L AND source = 'payload'
-                  AND event_time = p.event_time AND trans_num = p.trans_num AND account = p.account
-                  AND stream = p.stream
-                OFFSET 0
-            ) AS l ON true
-            WHERE p.event_day = DATE %1$L AND p.event_time >= %2$L AND p.event_time < %3$L AND p.stream = %4$s
-              AND p.source_partition <= %5$s AND p.source_offset >= %6$s AND p.source_offset < %7$s
-              AND p.source_offset >= (%8$L::bigint[])[p.source_partition + 1]
-              AND p.source_offset < (%9$L::bigint[])[p.source_partition + 1]
-        ), sums AS MATERIALIZED (
+        WITH sums AS MATERIALIZED (
             SELECT hour, origin, canary, decision, score_bin, label, currency, merchant, category, country, latency_bin,
                    grouping(score_bin) = 0 AS is_hourly, grouping(latency_bin) = 0 AS is_latency,
                    CASE WHEN grouping(merchant) = 0 THEN 'merchant'
@@ -59,13 +42,21 @@ BEGIN
                 SELECT date_trunc('hour', p.event_time, 'UTC') AS hour, coalesce(p.currency, '') AS currency,
                        (CASE WHEN p.score IS NULL THEN -1 ELSE least(floor(p.score * 20), 19) END)::smallint
                            AS score_bin,
-                       (CASE WHEN p.label IS NULL THEN -1 WHEN p.label THEN 1 ELSE 0 END)::smallint AS label,
+                       (CASE WHEN l.label IS NULL THEN -1 WHEN l.label THEN 1 ELSE 0 END)::smallint AS label,
                        p.origin, p.origin = 2 AS canary, p.amount, coalesce(p.merchant, '') AS merchant,
                        coalesce(p.category, '') AS category, coalesce(p.country, '') AS country, p.decision,
                        ceil(20 * log(least(greatest(date_part('epoch', p.scored_at - p.event_time) * 1000, 1),
                                            1e15)))::smallint AS latency_bin
-                FROM fresh AS p
-            ) AS payments
+                FROM payments_scored AS p
+                LEFT JOIN labels AS l
+                  ON l.event_day = DATE %1$L AND l.event_time >= %2$L AND l.event_time < %3$L AND l.source = 'payload'
+                 AND l.event_time = p.event_time AND l.trans_num = p.trans_num AND l.account = p.account
+                 AND l.stream = p.stream
+                WHERE p.event_day = DATE %1$L AND p.event_time >= %2$L AND p.event_time < %3$L AND p.stream = %4$s
+                  AND p.source_partition <= %5$s AND p.source_offset >= %6$s AND p.source_offset < %7$s
+                  AND p.source_offset >= (%8$L::bigint[])[p.source_partition + 1]
+                  AND p.source_offset < (%9$L::bigint[])[p.source_partition + 1]
+            ) AS fresh
             GROUP BY GROUPING SETS (
                 (hour, origin, decision, score_bin, label, currency), (hour, origin, latency_bin),
                 (canary, merchant, currency), (canary, category, currency), (canary, country, currency))
@@ -96,8 +87,17 @@ BEGIN
                  highest_score)
             SELECT DATE %1$L, %4$s, p.account, coalesce(p.currency, ''), count(*), sum(p.amount),
                    count(*) FILTER (WHERE p.decision = 2), coalesce(sum(p.amount) FILTER (WHERE p.decision = 2), 0),
-                   count(*) FILTER (WHERE p.label), max(p.score)
-            FROM fresh AS p WHERE p.decision > 0 AND p.origin = 0
+                   count(*) FILTER (WHERE l.label), max(p.score)
+            FROM payments_scored AS p
+            LEFT JOIN labels AS l
+              ON l.event_day = DATE %1$L AND l.event_time >= %2$L AND l.event_time < %3$L AND l.source = 'payload'
+             AND l.event_time = p.event_time AND l.trans_num = p.trans_num AND l.account = p.account
+             AND l.stream = p.stream
+            WHERE p.event_day = DATE %1$L AND p.event_time >= %2$L AND p.event_time < %3$L AND p.stream = %4$s
+              AND p.source_partition <= %5$s AND p.source_offset >= %6$s AND p.source_offset < %7$s
+              AND p.source_offset >= (%8$L::bigint[])[p.source_partition + 1]
+              AND p.source_offset < (%9$L::bigint[])[p.source_partition + 1]
+              AND p.decision > 0 AND p.origin = 0
             GROUP BY 3, 4
             ON CONFLICT (event_day, stream, account, currency) DO UPDATE
             SET flagged = c.flagged + excluded.flagged, flagged_amount = c.flagged_amount + excluded.flagged_amount,

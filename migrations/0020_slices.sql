@@ -1,7 +1,6 @@
 -- Several sessions count at once, so that a report on a day that was just loaded does not wait for one processor: a
--- round is cut into slices, each counted by whoever takes it. And many payments are counted in a quarter less time:
--- they are set beside their labels in the order in which both are indexed, where each label was looked up. What is
--- counted stays the same.
+-- round is cut into slices, each counted by whoever takes it. And how payments find their labels is no longer left to
+-- the planner, which could take minutes for an hour that it did not know yet. What is counted stays the same.
 -- Locks: waits for a step of counting to end; a table is made and functions are replaced.
 
 -- Slices of the rounds under way that are not counted yet: payments of a day from `lower` to before `upper`.

@@ -1,8 +1,8 @@
 //! The figures: rows counted by hour and by day, for the report and the dashboards.
 //!
-//! The counting itself is SQL (`figures_step`, in the migration that made the tables): each step
-//! is a transaction that counts one slice and notes that it has, so that it is exact whoever
-//! counts and wherever they are ended. Here are its pace and its state.
+//! The counting itself is SQL (`figures_step` and `figures_take`, in the migrations): each step is
+//! a transaction that counts one slice and notes that it has, so that it is exact whoever counts
+//! and wherever they are ended. Here are its pace and its state.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
